@@ -1,0 +1,87 @@
+import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { BytesError } from "./errors.ts";
+import { type ByteSource, checkRange } from "./source.ts";
+
+/** A regular file, opened for reading. It stays open until `close`. */
+export interface FileSource extends ByteSource {
+  readonly path: string;
+  /** The open descriptor, for readers that share it with worker threads. */
+  readonly fd: number;
+  close(): void;
+}
+
+/**
+ * Opens a regular file as a source. Reads are synchronous system calls: a thread-pool round trip costs more than a read
+ * of up to a few hundred KiB from the page cache (measured: 10 times, on 8,700 small files).
+ * @throws BytesError NOT_FOUND (kind input) when the path does not exist or is no regular file or block device;
+ * READ_FAILED (kind system) when it may not be opened; later, from `read`, SHORT_READ when the file shrank.
+ */
+export function openFile(path: string): FileSource {
+  const fd = open(path);
+  const stat = fstatSync(fd);
+  if (!stat.isFile()) {
+    closeSync(fd);
+    throw new BytesError("NOT_FOUND", "not a regular file", { path, hint: "Give a file; a directory or device is not read here." });
+  }
+  const { size } = stat;
+  return {
+    path,
+    fd,
+    size,
+    read(start, end) {
+      checkRange(size, start, end);
+      const out = new Uint8Array(end - start);
+      readFully(fd, out, start, path);
+      return out;
+    },
+    close() {
+      closeSync(fd);
+    },
+  };
+}
+
+function open(path: string): number {
+  try {
+    return openSync(path, "r");
+  } catch (cause) {
+    throw readError(path, cause);
+  }
+}
+
+/** Reads `out.length` bytes at byte `start` of the file, or throws SHORT_READ. */
+export function readFully(fd: number, out: Uint8Array, start: number, path: string): void {
+  let done = 0;
+  while (done < out.length) {
+    let got: number;
+    try {
+      got = readSync(fd, out, done, out.length - done, start + done);
+    } catch (cause) {
+      throw readError(path, cause, start + done);
+    }
+    if (got === 0) {
+      throw new BytesError("SHORT_READ", "the file ended while it was read", {
+        path,
+        offset: start + done,
+        expected: `${out.length - done} more bytes`,
+        found: "the end",
+        hint: "Do not change a file while imgkit reads it.",
+      });
+    }
+    done += got;
+  }
+}
+
+/** The typed error for a failed open, stat or read of `path`. */
+export function readError(path: string, cause: unknown, offset?: number): BytesError {
+  const code = (cause as NodeJS.ErrnoException).code;
+  const facts = { path, cause, ...(offset === undefined ? {} : { offset }) };
+  if (code === "ENOENT" || code === "ENOTDIR") {
+    return new BytesError("NOT_FOUND", "no such file or directory", { ...facts, hint: "Check the path." });
+  }
+  return new BytesError("READ_FAILED", `cannot be read: ${(cause as Error).message}`, facts, "system");
+}
+
+/** Whether the path names something that exists (links are followed). */
+export function pathExists(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+}

@@ -1,0 +1,238 @@
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { BytesError } from "./errors.ts";
+import type { ByteStream } from "./source.ts";
+
+/**
+ * A file that appears whole or not at all: it is written beside its place under a temporary name, synced, and renamed
+ * by `commit`. Until then, and after `abort`, nothing stands under the final name but what stood there before.
+ */
+export interface OutputFile {
+  /** The final path. */
+  readonly path: string;
+  /** The open descriptor of the temporary file (readable and writable). */
+  readonly fd: number;
+  /** Writes all bytes at byte offset `at`. Ranges never written read as zeros and take no space (a hole). */
+  writeAt(at: number, bytes: Uint8Array): void;
+  /** Appends after the last appended byte. */
+  append(bytes: Uint8Array): void;
+  /** Sets the size in bytes; what is new reads as zeros. */
+  truncate(size: number): void;
+  /** Syncs and renames to the final path. */
+  commit(): void;
+  /** Removes the temporary file. Safe to call again, and after `commit` (then it does nothing). */
+  abort(): void;
+}
+
+const pending = new Set<string>();
+
+/** Removes the temporary files and folders of all outputs that were neither committed nor aborted: for signal handlers. */
+export function abortPendingOutputs(): void {
+  for (const path of pending) rmSync(path, { force: true, recursive: true });
+  pending.clear();
+}
+
+/**
+ * Starts an output.
+ * @throws BytesError OUTPUT_FAILED: kind input when the folder does not exist or the path names a folder, kind system when
+ * the host refuses (read-only, full, not permitted).
+ */
+export function createOutput(path: string): OutputFile {
+  const existing = statSync(path, { throwIfNoEntry: false });
+  if (existing?.isDirectory()) {
+    throw new BytesError("OUTPUT_FAILED", "a folder stands where the output belongs", { path, hint: "Name a file." });
+  }
+  // A device or fifo (/dev/null, /dev/stdout) is written to, never replaced.
+  const place = existing !== undefined && !existing.isFile() ? directPlace(path) : stagedPlace(path, existing === undefined ? path : realpathSync(path));
+  const { fd } = place;
+  let end = 0;
+  const guard = <T>(job: () => T): T => {
+    try {
+      return job();
+    } catch (cause) {
+      throw outputError(path, cause);
+    }
+  };
+  const write = (at: number | null, bytes: Uint8Array): void =>
+    guard(() => {
+      let done = 0;
+      while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done, at === null ? null : at + done);
+    });
+  let open = true;
+  const close = (): void => {
+    if (open) closeSync(fd);
+    open = false;
+  };
+  return {
+    path,
+    fd,
+    writeAt: write,
+    append(bytes) {
+      write(place.seekable ? end : null, bytes);
+      end += bytes.length;
+    },
+    truncate: (size) => guard(() => ftruncateSync(fd, size)),
+    commit() {
+      guard(() => {
+        if (place.seekable) fsyncSync(fd);
+        close();
+        place.commit();
+      });
+    },
+    abort() {
+      close();
+      place.abort();
+    },
+  };
+}
+
+interface Place {
+  readonly fd: number;
+  readonly seekable: boolean;
+  commit(): void;
+  abort(): void;
+}
+
+function directPlace(path: string): Place {
+  try {
+    return { fd: openSync(path, "w"), seekable: false, commit() {}, abort() {} };
+  } catch (cause) {
+    throw outputError(path, cause);
+  }
+}
+
+function stagedPlace(path: string, final: string): Place {
+  const folder = stage(path, final);
+  const temporary = join(folder, basename(final));
+  try {
+    const fd = openSync(temporary, "wx+");
+    return {
+      fd,
+      seekable: true,
+      commit() {
+        renameSync(temporary, final);
+        syncFolder(dirname(final));
+        discard(folder);
+      },
+      abort: () => discard(folder),
+    };
+  } catch (cause) {
+    discard(folder);
+    throw outputError(path, cause);
+  }
+}
+
+/** A new folder that appears whole or not at all. */
+export interface OutputFolder {
+  /** Where to write until `commit`. */
+  readonly temporary: string;
+  commit(): void;
+  abort(): void;
+}
+
+/**
+ * Starts a folder.
+ * @throws BytesError OUTPUT_FAILED when something other than an empty folder stands there, else as `createOutput`.
+ */
+export function createOutputFolder(path: string): OutputFolder {
+  const folder = stage(path, path);
+  const temporary = join(folder, basename(path));
+  mkdirSync(temporary);
+  return {
+    temporary,
+    commit() {
+      try {
+        // rename(2) itself replaces an empty folder and refuses any other.
+        renameSync(temporary, path);
+        syncFolder(dirname(path));
+      } catch (cause) {
+        throw outputError(path, cause);
+      }
+      discard(folder);
+    },
+    abort: () => discard(folder),
+  };
+}
+
+/** Writes a stream to a file that appears whole or not at all; returns its size in bytes. */
+export async function writeFileAtomic(path: string, stream: ByteStream): Promise<number> {
+  const output = createOutput(path);
+  let size = 0;
+  try {
+    for await (const chunk of stream) {
+      output.append(chunk);
+      size += chunk.length;
+    }
+    output.commit();
+  } finally {
+    output.abort();
+  }
+  return size;
+}
+
+// A folder of our own beside the final place: on the same file system, so that the rename is atomic, with a name that no other run has.
+function stage(path: string, final: string): string {
+  const parent = dirname(final);
+  if (!existsSync(parent)) {
+    throw new BytesError("OUTPUT_FAILED", "the output's folder does not exist", {
+      path,
+      expected: `a folder ${parent}`,
+      hint: `Create it: mkdir -p ${parent}`,
+    });
+  }
+  try {
+    const folder = mkdtempSync(join(parent, `.${basename(final).slice(0, 100)}.imgkit-`));
+    pending.add(folder);
+    return folder;
+  } catch (cause) {
+    throw outputError(path, cause);
+  }
+}
+
+function discard(folder: string): void {
+  rmSync(folder, { force: true, recursive: true });
+  pending.delete(folder);
+}
+
+function syncFolder(path: string): void {
+  // Windows cannot open a folder; there the rename itself is durable enough.
+  if (process.platform === "win32") return;
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+const causes: Readonly<Record<string, readonly [sentence: string, hint: string]>> = {
+  ENOSPC: ["no space left on the device", "Free some space or write elsewhere; nothing was left behind."],
+  EDQUOT: ["the disk quota is used up", "Free some space or write elsewhere; nothing was left behind."],
+  EACCES: ["permission denied", "Write to a folder that you may write to."],
+  EPERM: ["operation not permitted", "Write to a folder that you may write to."],
+  EROFS: ["the file system is read-only", "Write to a folder that you may write to."],
+  ENOTEMPTY: ["a folder that is not empty stands there", "Name a new folder, or remove this one."],
+  EEXIST: ["a folder that is not empty stands there", "Name a new folder, or remove this one."],
+  ENOTDIR: ["a file stands where a folder belongs", "Name another path."],
+  EFBIG: ["the file would be too large for the file system", "Write to another file system."],
+};
+
+function outputError(path: string, cause: unknown): BytesError {
+  const code = (cause as NodeJS.ErrnoException).code ?? "";
+  const known = causes[code];
+  const sentence = `cannot be written: ${known?.[0] ?? (cause as Error).message}`;
+  return new BytesError("OUTPUT_FAILED", sentence, { path, cause, ...(known === undefined ? {} : { hint: known[1] }) }, "system");
+}

@@ -1,0 +1,65 @@
+import { compareNames, encodeName } from "@imgkit/bytes";
+import { CoreError } from "./errors.ts";
+
+/** The path of the folder that a path stands in; the root's is the root. */
+export function parentOf(path: string): string {
+  const slash = path.lastIndexOf("/");
+  return slash < 0 ? "" : path.slice(0, slash);
+}
+
+/** The last component of a path; the root's is the empty string. */
+export function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+/** A path from its folder's path and its name. */
+export function joinPath(folder: string, name: string): string {
+  return folder === "" ? name : `${folder}/${name}`;
+}
+
+/**
+ * The order of a Tree, and of `tar --sort=name`: names compared by their bytes, folder by folder, a folder before what
+ * is in it. It is not the order of whole paths: `a/b` comes before `a.b`.
+ */
+export function comparePaths(a: string, b: string): number {
+  if (a === b) return 0;
+  const shared = Math.min(a.length, b.length);
+  let i = 0;
+  while (i < shared && a.charCodeAt(i) === b.charCodeAt(i)) i++;
+  if (i === a.length) return -1;
+  if (i === b.length) return 1;
+  // The first difference decides between the two components that it stands in.
+  const from = a.lastIndexOf("/", i - 1) + 1;
+  const until = (text: string): number => {
+    const slash = text.indexOf("/", i);
+    return slash < 0 ? text.length : slash;
+  };
+  const start = i === 0 ? 0 : from;
+  return compareNames(a.slice(start, until(a)), b.slice(start, until(b)));
+}
+
+/** Linux's limits: a name of 255 bytes, a path of 4,095. */
+const NAME_MAX = 255;
+const PATH_MAX = 4095;
+
+/**
+ * Checks that a path is one that a Tree may hold.
+ * @throws CoreError BAD_PATH otherwise.
+ */
+export function checkPath(path: string): void {
+  if (path === "") return;
+  const refuse = (expected: string): never => {
+    throw new CoreError("BAD_PATH", "not a path that a tree can hold", { path, expected });
+  };
+  if (path.includes("\0")) refuse("no NUL byte");
+  if (byteLength(path) > PATH_MAX) refuse(`at most ${PATH_MAX} bytes`);
+  for (const name of path.split("/")) {
+    if (name === "" || name === "." || name === "..") refuse('components that are not empty, "." or ".."');
+    if (byteLength(name) > NAME_MAX) refuse(`components of at most ${NAME_MAX} bytes`);
+  }
+}
+
+function byteLength(text: string): number {
+  // Each UTF-16 code unit is at most three bytes: short texts need no encoding to be known as short.
+  return text.length * 3 <= NAME_MAX ? text.length : encodeName(text).length;
+}
