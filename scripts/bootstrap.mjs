@@ -1,0 +1,79 @@
+// Makes a fresh clone ready: dependencies from the lock file, then the compiled packages. Does nothing where nothing changed.
+// Everything in this folder is plain JavaScript for Node 20 that runs before anything is installed.
+
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+const pnpm = "pnpm@12.21.0";
+const minimum = [20, 19];
+const stamp = join(root, "node_modules", ".cache", "imgkit", "installed");
+
+/** Installs and builds; ends the process with the reason when one of them fails. */
+export function bootstrap() {
+  requireNode();
+  const digest = inputsDigest();
+  if (readOr(stamp, "") !== digest) {
+    quietly("installing the dependencies", "npx", "-y", pnpm, "install", "--frozen-lockfile");
+    mkdirSync(dirname(stamp), { recursive: true });
+    writeFileSync(stamp, digest);
+  }
+  quietly("compiling", process.execPath, tool("typescript", "tsc"), "-b");
+}
+
+/** The file to start with Node for a command of an installed package. */
+export function tool(name, command) {
+  const folder = join(root, "node_modules", name);
+  const { bin } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  return join(folder, typeof bin === "string" ? bin : bin[command]);
+}
+
+/** The folders of all workspace packages, from the root. */
+export function packageFolders() {
+  const packages = readdirSync(join(root, "packages"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return [...packages.map((entry) => `packages/${entry.name}`).sort(), "fixtures"];
+}
+
+function requireNode() {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major > minimum[0] || (major === minimum[0] && minor >= minimum[1])) return;
+  console.error(`imgkit needs Node ${minimum.join(".")} or later; this is ${process.versions.node}. See https://nodejs.org.`);
+  process.exit(2);
+}
+
+/** What an installation depends on: two equal digests need no second one. */
+function inputsDigest() {
+  const hash = createHash("sha256").update(`${pnpm} ${process.platform} ${process.arch}\n`);
+  const manifests = [".", ...packageFolders()].map((folder) => join(folder, "package.json"));
+  for (const file of ["pnpm-lock.yaml", "pnpm-workspace.yaml", ...manifests]) {
+    const text = readOr(join(root, file), "").replaceAll("\r\n", "\n");
+    hash.update(`${file.replaceAll("\\", "/")} ${text.length}\n${text}`);
+  }
+  return hash.digest("hex");
+}
+
+function readOr(file, otherwise) {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return otherwise;
+  }
+}
+
+/** Runs a command without showing its output, unless it fails. */
+function quietly(what, command, ...args) {
+  const { status, error, stdout, stderr } = spawnSync(command, args, {
+    cwd: root,
+    encoding: "utf8",
+    maxBuffer: 2 ** 28,
+    // npx is a batch file on Windows, which only a shell starts.
+    shell: process.platform === "win32" && command === "npx",
+  });
+  if (status === 0) return;
+  console.error(`${what} failed: ${[command, ...args].join(" ")}\n${error?.message ?? ""}${stdout ?? ""}${stderr ?? ""}`);
+  process.exit(3);
+}

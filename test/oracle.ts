@@ -1,0 +1,106 @@
+import { execFileSync } from "node:child_process";
+import { accessSync, constants, readdirSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { test } from "vitest";
+
+// An oracle is a tool of the field that judges our bytes: veritysetup, sgdisk, GNU tar. A machine need not have them. A
+// test that asks for one is skipped by name, with the reason, where it is missing; with CI=true it fails instead, so that
+// no green run ever means "nobody looked".
+
+/** Where `scripts/oracles.mjs` puts what it extracts for tests alone. */
+const cache = fileURLToPath(new URL("../node_modules/.cache/imgkit/", import.meta.url));
+
+/** Oracles that are more than a name on the PATH: each says why it is missing, or nothing. */
+const special: Readonly<Record<string, () => string | undefined>> = {
+  "tar-1.35": () => (gnuTar135() === undefined ? "GNU tar 1.35 is not installed" : undefined),
+  loop: () => (runs("losetup", "--find") ? undefined : "this machine offers no loop device"),
+};
+
+const found = new Map<string, string | undefined>();
+
+/**
+ * Vitest's `test` when each of these tools is on the PATH (or is `tar-1.35` or `loop` and works), otherwise a test that
+ * is skipped with the reason in its name, or that fails when `CI` is `true`.
+ */
+export function oracle(...tools: string[]): typeof test {
+  return judged(tools.map(missing));
+}
+
+/** As `oracle`, for tests that also need root: mounts, devices, other owners. */
+export function oracleRoot(...tools: string[]): typeof test {
+  const root = process.getuid?.() === 0 ? undefined : "not run as root";
+  return judged([root, ...tools.map(missing)]);
+}
+
+/**
+ * How to start GNU tar 1.35 or later: the host's, or the one that `scripts/oracles.mjs` extracted from Debian 13. To be
+ * followed by tar's arguments; `undefined` where neither is there.
+ */
+export function gnuTar135(): [string, ...string[]] | undefined {
+  if (version("tar") >= 1.35) return ["tar"];
+  const usr = join(cache, "tar-1.35", "usr");
+  for (const triplet of list(join(usr, "lib")).filter((name) => name.endsWith("-linux-gnu"))) {
+    const libraries = join(usr, "lib", triplet);
+    const loader = list(libraries).find((name) => name.startsWith("ld-linux"));
+    // Debian 13's tar needs Debian 13's C library, so that library's own loader starts it.
+    if (loader !== undefined) return [join(libraries, loader), "--library-path", libraries, join(usr, "bin", "tar")];
+  }
+  return undefined;
+}
+
+function judged(reasons: readonly (string | undefined)[]): typeof test {
+  const reason = reasons.filter((one) => one !== undefined).join(", ");
+  if (reason === "") return test;
+  const report = (name: string): void => {
+    if (process.env["CI"] !== "true") return test.skip(`${name} [skipped: ${reason}]`, () => undefined);
+    test(name, () => {
+      throw new Error(`${reason}, and with CI=true a missing oracle fails; scripts/oracles.mjs installs them on Debian`);
+    });
+  };
+  const each = () => report;
+  return Object.assign(report, { each, for: each }) as unknown as typeof test;
+}
+
+function missing(tool: string): string | undefined {
+  if (!found.has(tool)) found.set(tool, (special[tool] ?? (() => (onPath(tool) ? undefined : `${tool} is not installed`)))());
+  return found.get(tool);
+}
+
+function onPath(tool: string): boolean {
+  return (process.env["PATH"] ?? "").split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, tool), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function runs(tool: string, ...args: string[]): boolean {
+  try {
+    execFileSync(tool, args, { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The version that a GNU tool prints, as a number such as 1.35; 0 for another tool or none. */
+function version(tool: string): number {
+  try {
+    const line = execFileSync(tool, ["--version"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+    return Number(/^\S+ \(GNU [^)]+\) (\d+\.\d+)/.exec(line)?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
