@@ -1,1 +1,1 @@
-export {};
+export { type DirectoryOptions, readDirectory, type SourceFinding } from "./directory.node.ts";
