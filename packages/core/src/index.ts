@@ -1,3 +1,4 @@
+export { type CompareOptions, compareTrees, type DeviceNumbers, type Difference, formatDifference } from "./compare.ts";
 export { CoreError, type CoreErrorCode } from "./errors.ts";
 export {
   type DeviceNode,
