@@ -1,1 +1,2 @@
 export { type DirectoryOptions, readDirectory, type SourceFinding } from "./directory.node.ts";
+export { type SpooledSource, spoolStream } from "./spool.node.ts";

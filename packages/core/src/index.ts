@@ -1,4 +1,5 @@
 export { type CompareOptions, compareTrees, type DeviceNumbers, type Difference, formatDifference } from "./compare.ts";
+export { checkEpoch, MAX_EPOCH, parseEpoch } from "./epoch.ts";
 export { CoreError, type CoreErrorCode } from "./errors.ts";
 export {
   type DeviceNode,
@@ -12,5 +13,14 @@ export {
   type SymlinkNode,
   type TreeNode,
 } from "./node.ts";
+export { type NormaliseOptions, normalise } from "./normalise/normalise.ts";
+export { type Owner, setOwner } from "./normalise/owners.ts";
+export { type ScrubProfile, type ScrubRule, scrub, scrubProfiles } from "./normalise/scrub.ts";
+export type { Change, Normalised } from "./normalise/step.ts";
+export { normaliseTimes, type TimePolicy } from "./normalise/times.ts";
+export { defaultXattrPolicy, filterXattrs, type XattrPolicy } from "./normalise/xattrs.ts";
 export { comparePaths, joinPath, nameOf, parentOf } from "./path.ts";
+export { defaultTarLimits, type TarLimits } from "./tar/limits.ts";
+export { type ReadTarOptions, readTar, type TarContents, type TarFinding } from "./tar/reader.ts";
+export { type WriteTarOptions, writeTar } from "./tar/writer.ts";
 export { Tree } from "./tree.ts";

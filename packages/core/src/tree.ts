@@ -96,7 +96,7 @@ function checkNode(node: TreeNode): void {
   }
   if (node.path === "" && node.type !== "directory") refuse("type", "a directory for the root", node.type);
   for (const name of node.xattrs.keys()) {
-    if (!/^[^.=\0]+\.[^=\0]+$/.test(name)) refuse("xattrs", "names such as user.comment", JSON.stringify(name));
+    if (!/^[^.\0]+\.[^\0]+$/.test(name)) refuse("xattrs", "names such as user.comment", JSON.stringify(name));
   }
 }
 

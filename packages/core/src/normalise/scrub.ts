@@ -1,0 +1,91 @@
+import { memorySource } from "@imgkit/bytes";
+import type { Tree } from "../tree.ts";
+import type { Change, Normalised } from "./step.ts";
+
+/** One thing that a profile takes out of a tree. */
+export interface ScrubRule {
+  /** `contents`: all below the directory, not the directory itself. `node`: this path. `empty`: a file's content, not the file. */
+  readonly what: "contents" | "node" | "empty";
+  readonly path: string;
+  /** Paths right below `path` that stay, with what is in them. */
+  readonly except?: readonly string[];
+  /** Why it may not be in an image that others shall recompute. */
+  readonly reason: string;
+}
+
+export interface ScrubProfile {
+  readonly name: string;
+  readonly rules: readonly ScrubRule[];
+}
+
+const contents = (path: string, reason: string, except?: readonly string[]): ScrubRule => ({
+  what: "contents",
+  path,
+  reason,
+  ...(except === undefined ? {} : { except }),
+});
+const node = (path: string, reason: string): ScrubRule => ({ what: "node", path, reason });
+
+const runtime = "made anew at each boot; what is there is the building host's";
+const cache = "a cache of apt, with the time of the build in it";
+const log = "a log of the build, with its clock";
+
+/** After debuerreotype's .tar-exclude and mmdebstrap's run_cleanup. */
+const debian: ScrubProfile = {
+  name: "debian",
+  rules: [
+    contents("proc", runtime),
+    contents("sys", runtime),
+    contents("dev", runtime),
+    contents("tmp", "temporary files of the build"),
+    contents("run", runtime, ["lock"]),
+    contents("var/cache/apt", cache),
+    contents("var/lib/apt/lists", "package lists as they were on the day of the build; apt update fetches them"),
+    contents("var/state/apt/lists", "package lists as they were on the day of the build; apt update fetches them"),
+    node("var/log/dpkg.log", log),
+    node("var/log/bootstrap.log", log),
+    node("var/log/alternatives.log", log),
+    node("var/log/apt/history.log", log),
+    node("var/log/apt/term.log", log),
+    node("var/log/apt/eipp.log.xz", log),
+    node("var/cache/ldconfig/aux-cache", "ldconfig's cache holds inode numbers and times of the build"),
+    node("var/lib/dbus/machine-id", "a random identity: two machines of one image may not share it"),
+    node("var/lib/systemd/catalog/database", "a database in an order that differs from run to run; journalctl --update-catalog makes it"),
+    node("etc/apt/apt.conf.d/01autoremove-kernels", "made from the kernels of the building host"),
+    node("etc/apt/apt.conf.d/00mmdebstrap", "mmdebstrap's own settings for the build"),
+    node("etc/apt/trustdb.gpg", "gpg's trust database holds the time of the build"),
+    { what: "empty", path: "etc/machine-id", reason: "a random identity; an empty file lets systemd make one at the first boot" },
+  ],
+};
+
+export const scrubProfiles: Readonly<Record<"debian" | "none", ScrubProfile>> = {
+  debian,
+  none: { name: "none", rules: [] },
+};
+
+/** Takes out what a profile names. A hard link to a removed file keeps the content. */
+export function scrub(tree: Tree, profile: ScrubProfile): Normalised {
+  const changes: Change[] = [];
+  const rules = new Map<string, ScrubRule>(profile.rules.filter((r) => r.what !== "contents").map((r) => [r.path, r]));
+  const folders = profile.rules.filter((r) => r.what === "contents");
+  const out = tree.map((given) => {
+    const rule = rules.get(given.path);
+    const folder = folders.find((r) => given.path.startsWith(`${r.path}/`) && !isExcepted(given.path, r));
+    if (folder !== undefined || rule?.what === "node") {
+      changes.push({ path: given.path, action: "removed", detail: (folder ?? rule)?.reason ?? "" });
+      return undefined;
+    }
+    const inode = tree.inode(given);
+    if (rule?.what === "empty" && inode.type === "file" && inode.content.size > 0) {
+      changes.push({ path: given.path, action: "emptied", detail: rule.reason });
+      return { ...inode, path: given.path, content: memorySource(new Uint8Array(0)) };
+    }
+    return given;
+  });
+  return { tree: out, changes };
+}
+
+function isExcepted(path: string, rule: ScrubRule): boolean {
+  const name = path.slice(rule.path.length + 1).split("/", 1)[0] ?? "";
+  return rule.except?.includes(name) ?? false;
+}
