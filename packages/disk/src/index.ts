@@ -1,1 +1,2 @@
-export {};
+export { createErofs, type ErofsExtent, type ErofsImage, type ErofsOptions } from "./erofs/writer.ts";
+export { DiskError, type DiskErrorCode } from "./errors.ts";

@@ -1,0 +1,123 @@
+// The bytes of an image's structures, from their places.
+
+import { crc32cRaw, encodeName } from "@imgkit/bytes";
+import type { InodeNode } from "@imgkit/core";
+import { encodeDirectoryBlock } from "./directory.ts";
+import {
+  BLOCK_BITS,
+  BLOCK_SIZE,
+  COMPAT_MTIME,
+  COMPAT_SB_CHKSUM,
+  compactInode,
+  encodeDevice,
+  extendedInode,
+  fileTypes,
+  inodeFormat,
+  LAYOUT_INLINE,
+  LAYOUT_PLAIN,
+  SUPER_MAGIC,
+  SUPER_OFFSET,
+  superBlock,
+} from "./format.ts";
+import { type ErofsLayout, NANOSECONDS, nidOf, type PlacedDirectory, type PlacedInode } from "./layout.ts";
+import { encodeXattrs, xattrCount } from "./xattrs.ts";
+
+/** What the superblock holds besides the layout. */
+export interface SuperValues {
+  /** Seconds. */
+  readonly epoch: number;
+  /** 16 bytes in RFC 9562 order. */
+  readonly uuid: Uint8Array;
+  /** 16 bytes, padded with NUL. */
+  readonly volumeName: Uint8Array;
+}
+
+/** Block 0: zeros but for the superblock. It holds nothing else, so that its checksum needs no content. */
+export function encodeSuper(layout: ErofsLayout, { epoch, uuid, volumeName }: SuperValues): Uint8Array {
+  const block = new Uint8Array(BLOCK_SIZE);
+  const values = {
+    magic: SUPER_MAGIC,
+    checksum: 0,
+    feature_compat: COMPAT_SB_CHKSUM | COMPAT_MTIME,
+    blkszbits: BLOCK_BITS,
+    sb_extslots: 0,
+    root_nid: nidOf(layout.root),
+    inos: BigInt(layout.inodes.length),
+    build_time: BigInt.asUintN(64, BigInt(epoch)),
+    build_time_nsec: 0,
+    blocks: layout.size / BLOCK_SIZE,
+    meta_blkaddr: 0,
+    xattr_blkaddr: 0,
+    uuid,
+    volume_name: volumeName,
+    feature_incompat: 0,
+    available_compr_algs: 0,
+    extra_devices: 0,
+    devt_slotoff: 0,
+    dirblkbits: 0,
+    xattr_prefix_count: 0,
+    xattr_prefix_start: 0,
+    packed_nid: 0n,
+  };
+  superBlock.encodeInto(block, SUPER_OFFSET, values);
+  const checksum = crc32cRaw(block.subarray(SUPER_OFFSET), 0xffff_ffff);
+  superBlock.encodeInto(block, SUPER_OFFSET, { ...values, checksum });
+  return block;
+}
+
+/** An inode and its xattrs, in an array with `room` zero bytes behind them for the inline data. */
+export function encodeInode(inode: PlacedInode, room: number): Uint8Array {
+  const { node, size } = inode;
+  const bytes = new Uint8Array(inode.headSize + room);
+  const xattrs = encodeXattrs(node.path, node.xattrs);
+  const common = {
+    i_format: inodeFormat(inode.extended, size > inode.blockBytes ? LAYOUT_INLINE : LAYOUT_PLAIN),
+    i_xattr_icount: xattrCount(xattrs.length),
+    i_mode: fileTypes[node.type].mode | node.mode,
+    i_nlink: inode.nlink,
+    i_u: address(node, inode.blocksAt),
+    i_ino: inode.ino,
+    i_uid: node.uid,
+    i_gid: node.gid,
+  };
+  if (inode.extended) {
+    extendedInode.encodeInto(bytes, 0, { ...common, i_size: BigInt(size), ...splitTime(node.mtime) });
+  } else {
+    compactInode.encodeInto(bytes, 0, { ...common, i_size: size, i_mtime: 0 });
+  }
+  bytes.set(xattrs, inode.headSize - xattrs.length);
+  return bytes;
+}
+
+function splitTime(mtime: bigint): { i_mtime: bigint; i_mtime_nsec: number } {
+  // Rounded down, so that the nanoseconds of a time before 1970 count forward as well.
+  const nanoseconds = ((mtime % NANOSECONDS) + NANOSECONDS) % NANOSECONDS;
+  return { i_mtime: BigInt.asUintN(64, (mtime - nanoseconds) / NANOSECONDS), i_mtime_nsec: Number(nanoseconds) };
+}
+
+function address(node: InodeNode, blocksAt: number): number {
+  if (node.type === "char" || node.type === "block") return encodeDevice(node.major, node.minor);
+  return node.type === "fifo" ? 0 : blocksAt / BLOCK_SIZE;
+}
+
+/** The bytes `start` to `end` of a directory's data. */
+export function readDirectory({ children, plan }: PlacedDirectory, start: number, end: number): Uint8Array {
+  const out = new Uint8Array(end - start);
+  for (let block = Math.floor(start / BLOCK_SIZE); block * BLOCK_SIZE < end; block++) {
+    const entries = children.slice(plan.starts[block], plan.starts[block + 1]);
+    const bytes = encodeDirectoryBlock(entries.map(({ name, inode }) => ({ name, nid: nidOf(inode), fileType: fileTypes[inode.node.type].dirent })));
+    copyOverlap(out, start, bytes, block * BLOCK_SIZE);
+  }
+  return out;
+}
+
+export function readLinkText(target: string, start: number, end: number): Uint8Array {
+  return encodeName(target).subarray(start, end);
+}
+
+/** Copies what `bytes`, standing at `at`, has of the range that `out` is, standing at `outAt`. */
+export function copyOverlap(out: Uint8Array, outAt: number, bytes: Uint8Array, at: number): void {
+  const from = Math.max(outAt, at);
+  const to = Math.min(outAt + out.length, at + bytes.length);
+  if (from < to) out.set(bytes.subarray(from - at, to - at), from - outAt);
+}

@@ -1,0 +1,168 @@
+// Where everything of a tree stands in the image, decided from metadata and sizes alone: no content is read.
+//
+//   block 0        the superblock at byte 1024, zeros else
+//   metadata       the inodes in the Tree's order (best fit), each followed by its xattrs and, when it fits into one block
+//                  with them, by the last partial block of its data
+//   directories    the other blocks of directories, in the Tree's order
+//   data           the other blocks of symlinks and files, in the Tree's order
+
+import { compareNames, encodeName } from "@imgkit/bytes";
+import { type DirectoryNode, type InodeNode, nameOf, parentOf, type Tree } from "@imgkit/core";
+import { DiskError } from "../errors.ts";
+import { type DirectoryPlan, planDirectory } from "./directory.ts";
+import { alignUp, BLOCK_SIZE, compactInode, extendedInode, NULL_ADDR, SLOT_SIZE } from "./format.ts";
+import { SlotAllocator } from "./slots.ts";
+import { encodeXattrs } from "./xattrs.ts";
+
+/** An inode with its place. Sizes and offsets in bytes from the image's start. */
+export interface PlacedInode {
+  readonly node: InodeNode;
+  /** 1, 2, 3 … in the Tree's order. */
+  readonly ino: number;
+  extended: boolean;
+  nlink: number;
+  /** Size of its data: a file's content, a symlink's text, a directory's blocks. */
+  size: number;
+  /** Size of the inode and its xattrs. */
+  headSize: number;
+  /** Bytes of data that stand in blocks of their own. The others, fewer than a block, follow the inode. */
+  blockBytes: number;
+  /** Where the inode stands, and the first of its blocks (NULL_ADDR × 4096 when it has none). */
+  at: number;
+  blocksAt: number;
+}
+
+/** A directory with what is in it, ascending by name, `.` and `..` included. */
+export interface PlacedDirectory extends PlacedInode {
+  readonly node: DirectoryNode;
+  readonly children: { readonly name: string; readonly inode: PlacedInode }[];
+  plan: DirectoryPlan;
+}
+
+export interface ErofsLayout {
+  readonly inodes: readonly PlacedInode[];
+  readonly root: PlacedDirectory;
+  /** The first byte behind the blocks of directories: everything before it is metadata. */
+  readonly metadataEnd: number;
+  /** The size of the image in bytes, whole blocks. */
+  readonly size: number;
+}
+
+export const NANOSECONDS = 1_000_000_000n;
+
+/** The format's limits: a block address has 32 bits, of which the highest value means "none". */
+const MAX_BLOCKS = 0xffff_fffe;
+const SYMLINK_MAX = 4095;
+
+export function layoutTree(tree: Tree, epoch: bigint): ErofsLayout {
+  const inodes = collectInodes(tree, epoch);
+  const slots = new SlotAllocator(BLOCK_SIZE);
+  for (const inode of inodes) place(inode, slots);
+  let at = slots.end;
+  const giveBlocks = (wanted: (inode: PlacedInode) => boolean): void => {
+    for (const inode of inodes) {
+      if (inode.blockBytes === 0 || !wanted(inode)) continue;
+      inode.blocksAt = at;
+      at += alignUp(inode.blockBytes, BLOCK_SIZE);
+    }
+  };
+  giveBlocks(isDirectory);
+  const metadataEnd = at;
+  giveBlocks((inode) => !isDirectory(inode));
+  if (at / BLOCK_SIZE > MAX_BLOCKS) {
+    throw new DiskError("EROFS_LIMIT", "the tree is larger than an EROFS image can be", {
+      expected: `at most ${MAX_BLOCKS} blocks`,
+      found: `${at / BLOCK_SIZE}`,
+    });
+  }
+  return { inodes, root: inodes[0] as PlacedDirectory, metadataEnd, size: at };
+}
+
+export function isDirectory(inode: PlacedInode): inode is PlacedDirectory {
+  return inode.node.type === "directory";
+}
+
+/** All inodes in the Tree's order with links counted, directories filled and sizes known; not placed yet. */
+function collectInodes(tree: Tree, epoch: bigint): PlacedInode[] {
+  const byPath = new Map<string, PlacedInode>();
+  const inodes: PlacedInode[] = [];
+  for (const node of tree) {
+    let inode: PlacedInode;
+    if (node.type === "hardlink") {
+      inode = byPath.get(node.target) as PlacedInode;
+      inode.nlink += 1;
+    } else {
+      inode = newInode(node, inodes.length + 1);
+      inodes.push(inode);
+      byPath.set(node.path, inode);
+    }
+    if (node.path !== "") addChild(byPath.get(parentOf(node.path)) as PlacedDirectory, nameOf(node.path), inode);
+  }
+  for (const inode of inodes) {
+    if (isDirectory(inode)) closeDirectory(inode, byPath.get(parentOf(inode.node.path)) as PlacedDirectory);
+    inode.extended = needsExtended(inode, epoch);
+  }
+  return inodes;
+}
+
+function newInode(node: InodeNode, ino: number): PlacedInode {
+  checkLimits(node);
+  const nowhere = { size: dataSize(node), extended: false, headSize: 0, blockBytes: 0, at: 0, blocksAt: NULL_ADDR * BLOCK_SIZE };
+  if (node.type !== "directory") return { node, ino, nlink: 1, ...nowhere };
+  const directory: PlacedDirectory = { node, ino, nlink: 2, ...nowhere, children: [], plan: { starts: [], size: 0 } };
+  return directory;
+}
+
+function addChild(parent: PlacedDirectory, name: string, inode: PlacedInode): void {
+  parent.children.push({ name, inode });
+  if (isDirectory(inode)) parent.nlink += 1;
+}
+
+function closeDirectory(directory: PlacedDirectory, parent: PlacedDirectory): void {
+  directory.children.push({ name: ".", inode: directory }, { name: "..", inode: parent });
+  directory.children.sort((a, b) => compareNames(a.name, b.name));
+  directory.plan = planDirectory(directory.children.map((child) => child.name));
+  directory.size = directory.plan.size;
+}
+
+// The compact inode has 16 bits for owners and links, 32 for the size, and the file system's build time for its mtime.
+function needsExtended({ node, nlink, size }: PlacedInode, epoch: bigint): boolean {
+  return node.mtime !== epoch * NANOSECONDS || node.uid > 0xffff || node.gid > 0xffff || nlink > 0xffff || size > 0xffff_ffff;
+}
+
+function dataSize(node: InodeNode): number {
+  if (node.type === "file") return node.content.size;
+  return node.type === "symlink" ? encodeName(node.target).length : 0;
+}
+
+function checkLimits(node: InodeNode): void {
+  const check = (field: string, found: number | bigint, low: bigint, high: bigint, unit = ""): void => {
+    if (found >= low && found <= high) return;
+    throw new DiskError("EROFS_LIMIT", "a value that EROFS cannot hold", {
+      path: node.path,
+      field,
+      expected: `${low} to ${high}${unit}`,
+      found: String(found),
+    });
+  };
+  check("mtime", node.mtime, -(2n ** 63n) * NANOSECONDS, 2n ** 63n * NANOSECONDS - 1n, " nanoseconds");
+  if (node.type === "symlink") check("target", dataSize(node), 1n, BigInt(SYMLINK_MAX), " bytes");
+  if (node.type === "char" || node.type === "block") {
+    check("major", node.major, 0n, 0xfffn);
+    check("minor", node.minor, 0n, 0xf_ffffn);
+  }
+}
+
+function place(inode: PlacedInode, slots: SlotAllocator): void {
+  const { node, size } = inode;
+  inode.headSize = (inode.extended ? extendedInode : compactInode).size + encodeXattrs(node.path, node.xattrs).length;
+  const tail = size % BLOCK_SIZE;
+  const inline = inode.headSize + tail <= BLOCK_SIZE ? tail : 0;
+  inode.blockBytes = size - inline;
+  inode.at = slots.allocate(inode.headSize + inline);
+}
+
+/** The number of an inode: its slot. The metadata area is counted from the image's start (meta_blkaddr 0). */
+export function nidOf(inode: PlacedInode): number {
+  return inode.at / SLOT_SIZE;
+}

@@ -1,0 +1,22 @@
+import { ImgkitError } from "@imgkit/bytes";
+
+export type DiskErrorCode =
+  /** An argument that no image can be made with (a UUID, an epoch, a name). */
+  | "BAD_OPTION"
+  /** A value of a tree that EROFS cannot hold. */
+  | "EROFS_LIMIT"
+  /** Not an EROFS image, or one whose structures contradict each other or point outside of it. */
+  | "EROFS_CORRUPT"
+  /** An EROFS image with a feature that is not read here (compression, chunks, other devices). */
+  | "EROFS_UNSUPPORTED"
+  /** A content that gave other bytes or another size than it promised. */
+  | "CONTENT_CHANGED"
+  /** Neither EROFS nor squashfs nor ext4. */
+  | "UNKNOWN_FILE_SYSTEM"
+  /** A file system larger than the file it stands in. */
+  | "FILE_SYSTEM_TRUNCATED"
+  /** A disk that cannot be laid out: nothing to put on it, or larger than its format. */
+  | "DISK_LIMIT";
+
+/** The one error class of `@imgkit/disk`. */
+export class DiskError extends ImgkitError<DiskErrorCode> {}
