@@ -22,13 +22,13 @@ export function diskFile(path: string, seen: BigIntStats): ByteSource {
       const fd = open(path);
       try {
         const out = new Uint8Array(end - start);
-        const short = readOrShort(fd, out, start, nameOfLatin1(path));
-        // Afterwards, so that a change during the read is seen as well.
+        const failure = tryRead(fd, out, start, nameOfLatin1(path));
+        // Afterwards, so that a change during the read is seen as well, and told as what it is when it made the read fail.
         const now = fstatSync(fd, { bigint: true });
         if (now.ino !== ino || now.dev !== dev) throw changed(path, "another file stands under its name");
         if (now.size !== BigInt(size)) throw changed(path, "size", `${size} bytes`, `${now.size} bytes`);
         if (now.mtimeNs !== mtimeNs) throw changed(path, "mtime", `${mtimeNs} ns`, `${now.mtimeNs} ns`);
-        if (short !== undefined) throw short;
+        if (failure !== undefined) throw failure;
         return out;
       } finally {
         closeSync(fd);
@@ -48,14 +48,12 @@ function open(path: string): number {
   }
 }
 
-/** SHORT_READ is returned, not thrown: the comparison that follows can tell why. */
-function readOrShort(fd: number, out: Uint8Array, start: number, path: string): BytesError | undefined {
+function tryRead(fd: number, out: Uint8Array, start: number, path: string): unknown {
   try {
     readFully(fd, out, start, path);
     return undefined;
   } catch (error) {
-    if (error instanceof BytesError && error.code === "SHORT_READ") return error;
-    throw error;
+    return error;
   }
 }
 

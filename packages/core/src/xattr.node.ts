@@ -34,7 +34,8 @@ export async function readXattrs(folder: string, signal?: AbortSignal): Promise<
     const missing = (cause as NodeJS.ErrnoException).code === "ENOENT";
     throw unreadable(folder, missing ? "getfattr is not installed" : `getfattr cannot be started: ${(cause as Error).message}`, cause);
   });
-  if (code !== 0) throw unreadable(folder, `getfattr failed with ${code}: ${complaint.trim().split("\n")[0] ?? ""}`);
+  // An attribute that may not be read is only complained of: the exit code is 0 all the same.
+  if (code !== 0 || complaint !== "") throw unreadable(folder, `getfattr failed (status ${code}): ${complaint.trim().split("\n")[0] ?? ""}`);
   return dump.end();
 }
 

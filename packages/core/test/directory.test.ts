@@ -1,13 +1,13 @@
 import { execFileSync } from "node:child_process";
 import {
   appendFileSync,
-  chmodSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
-  readFileSync,
+  readdirSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   utimesSync,
@@ -16,137 +16,256 @@ import {
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { decodeName, encodeName, toHex } from "@imgkit/bytes";
 import fc from "fast-check";
-import { afterEach, describe, expect, test } from "vitest";
-import { arbitraryTree, fixtureTree } from "../../../fixtures/src/index.ts";
-import { materialise } from "../../../fixtures/src/index.node.ts";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { oracle, oracleRoot } from "../../../test/oracle.ts";
-import { compareTrees, formatDifference } from "../src/compare.ts";
 import { readDirectory, type SourceFinding } from "../src/directory.node.ts";
 import type { FileNode } from "../src/node.ts";
 import type { Tree } from "../src/tree.ts";
 import { XattrDump } from "../src/xattr.node.ts";
 
-const folders: string[] = [];
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "imgkit-directory-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-function folder(): string {
-  const made = mkdtempSync(join(tmpdir(), "imgkit-directory-"));
-  folders.push(made);
-  return made;
-}
+const at = (...names: string[]): string => join(folder, ...names);
+const scan = (path: string = folder): Promise<Tree> => readDirectory(path, { xattrs: false });
+const content = (tree: Tree, path: string): FileNode["content"] => (tree.get(path) as FileNode).content;
+const paths = (tree: Tree): string[] => [...tree].map((node) => node.path);
 
-afterEach(() => {
-  for (const made of folders.splice(0)) rmSync(made, { recursive: true, force: true });
+describe("what is read", () => {
+  test("hard links are found across folders, at the first name of the tree's order", async () => {
+    mkdirSync(at("b"));
+    mkdirSync(at("a"));
+    writeFileSync(at("b", "first made"), "x");
+    linkSync(at("b", "first made"), at("z"));
+    linkSync(at("b", "first made"), at("a", "n"));
+    symlinkSync("nowhere", at("b", "s"));
+    linkSync(at("b", "s"), at("t"));
+    const tree = await scan();
+    expect([...tree].filter((node) => node.type === "hardlink").map((node) => [node.path, node.target])).toEqual([
+      ["b/first made", "a/n"],
+      ["t", "b/s"],
+      ["z", "a/n"],
+    ]);
+  });
+
+  test("a file whose other names are elsewhere is a file", async () => {
+    mkdirSync(at("in"));
+    writeFileSync(at("outside"), "x");
+    linkSync(at("outside"), at("in", "f"));
+    expect((await scan(at("in"))).get("f")?.type).toBe("file");
+  });
+
+  test("no link is followed but the given path itself", async () => {
+    mkdirSync(at("real", "sub"), { recursive: true });
+    symlinkSync("real", at("link"));
+    symlinkSync("..", at("real", "up"));
+    expect(paths(await scan(at("link")))).toEqual(["", "sub", "up"]);
+    expect(paths(await scan(at("real/")))).toEqual(["", "sub", "up"]);
+  });
+
+  test("a socket is left out and reported", async () => {
+    writeFileSync(at("f"), "");
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(at("s"), resolve));
+    const findings: SourceFinding[] = [];
+    const tree = await readDirectory(folder, { xattrs: false, onFinding: (finding) => findings.push(finding) });
+    await new Promise((resolve) => server.close(resolve));
+    expect(paths(tree)).toEqual(["", "f"]);
+    expect(findings.map(({ code, path }) => [code, path])).toEqual([["SOCKET_IGNORED", "s"]]);
+  });
+
+  test("any range of a content is the file's, and no descriptor stays open", async () => {
+    const bytes = Uint8Array.from({ length: 1000 }, (_, i) => (i * 7) & 0xff);
+    writeFileSync(at("f"), bytes);
+    const open = (): number => readdirSync("/dev/fd").length;
+    const before = open();
+    const source = content(await scan(), "f");
+    await fc.assert(
+      fc.asyncProperty(fc.nat(1000), fc.nat(1000), async (x, y) => {
+        const [start, end] = x < y ? [x, y] : [y, x];
+        expect(await source.read(start, end)).toEqual(bytes.subarray(start, end));
+      }),
+    );
+    expect(() => source.read(0, 1001)).toThrow(expect.objectContaining({ code: "RANGE_OUTSIDE_SOURCE" }));
+    expect(open()).toBe(before);
+  });
+
+  const many = process.env.IMGKIT_LONG === "1" ? 100_000 : 5_000;
+  test(`${many} files are scanned in far less than the 10 seconds allowed here`, async () => {
+    for (let i = 0; i < many; i++) {
+      if (i % 500 === 0) mkdirSync(at(`d${i / 500}`));
+      writeFileSync(at(`d${Math.floor(i / 500)}`, `${i}`), "");
+    }
+    const start = performance.now();
+    const tree = await scan();
+    expect(performance.now() - start).toBeLessThan(10_000);
+    expect(tree.size).toBe(1 + many / 500 + many);
+  });
 });
 
-async function differences(a: Tree, b: Tree): Promise<string[]> {
-  const found: string[] = [];
-  for await (const difference of compareTrees(a, b)) found.push(formatDifference(difference));
-  return found;
-}
+describe("a file that is no longer the one that was scanned is refused by name", () => {
+  const changes: [string, () => void][] = [
+    ["it grew", () => appendFileSync(at("f"), "y")],
+    ["it shrank", () => truncateSync(at("f"), 1)],
+    ["it was written anew with the same size", () => writeFileSync(at("f"), "other")],
+    [
+      "another file took its name, with the same size and time",
+      () => {
+        const { atime, mtime } = statSync(at("f"));
+        writeFileSync(at("g"), "other");
+        utimesSync(at("g"), atime, mtime);
+        renameSync(at("g"), at("f"));
+      },
+    ],
+    ["it is gone", () => rmSync(at("f"))],
+    [
+      "it is a link now",
+      () => {
+        renameSync(at("f"), at("g"));
+        symlinkSync("g", at("f"));
+      },
+    ],
+    [
+      "it is a fifo now, whose reader would wait",
+      () => {
+        rmSync(at("f"));
+        execFileSync("mkfifo", [at("f")]);
+      },
+    ],
+    [
+      "its folder is gone",
+      () => {
+        renameSync(folder, `${folder}-moved`);
+        writeFileSync(folder, "");
+        rmSync(`${folder}-moved`, { recursive: true });
+      },
+    ],
+  ];
+  test.each(changes)("%s", async (_, change) => {
+    writeFileSync(at("f"), "first");
+    // A whole second, which utimes can set again exactly.
+    utimesSync(at("f"), 1_700_000_000, 1_700_000_000);
+    const source = content(await scan(), "f");
+    expect(await source.read(0, 2)).toEqual(new TextEncoder().encode("fi"));
+    change();
+    expect(() => source.read(2, 5)).toThrow(expect.objectContaining({ code: "SOURCE_CHANGED", message: expect.stringContaining(at("f")) }));
+  });
+});
 
-const content = (tree: Tree, path: string): FileNode["content"] => (tree.get(path) as FileNode).content;
-const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
+describe("errors name the path", () => {
+  test("a path that does not exist", async () => {
+    await expect(scan(at("missing"))).rejects.toMatchObject({ code: "NOT_FOUND", kind: "input", facts: { path: at("missing") } });
+  });
 
-describe("against the tools of the system", () => {
-  oracleRoot("setfattr", "getfattr")("a tree written to a disk reads back as the same tree", async () => {
-    await fc.assert(
-      fc.asyncProperty(arbitraryTree({ maxXattrs: 3 }), async (tree) => {
-        const made = folder();
-        await materialise(tree, made);
-        expect(await differences(tree, await readDirectory(made))).toEqual([]);
-        rmSync(made, { recursive: true });
+  test("a path that is no folder", async () => {
+    writeFileSync(at("f"), "");
+    await expect(scan(at("f"))).rejects.toMatchObject({ code: "BAD_SOURCE", kind: "input", facts: { path: at("f") } });
+  });
+
+  /** Runs as the user nobody, who may not read what root keeps to itself. */
+  async function asNobody<T>(run: () => Promise<T>): Promise<T> {
+    execFileSync("chmod", ["755", folder]);
+    process.seteuid?.(65_534);
+    try {
+      return await run();
+    } finally {
+      process.seteuid?.(0);
+    }
+  }
+
+  oracleRoot()("a folder that may not be read", async () => {
+    mkdirSync(at("d", "secret"), { recursive: true, mode: 0o755 });
+    execFileSync("chmod", ["700", at("d", "secret")]);
+    await asNobody(() => expect(scan()).rejects.toMatchObject({ code: "READ_FAILED", kind: "system", facts: { path: at("d", "secret") } }));
+  });
+
+  oracleRoot()("a file that may not be read, when it is read", async () => {
+    writeFileSync(at("secret"), "x", { mode: 0o600 });
+    await asNobody(async () => {
+      const source = content(await scan(), "secret");
+      expect(() => source.read(0, 1)).toThrow(
+        expect.objectContaining({ code: "READ_FAILED", kind: "system", facts: expect.objectContaining({ path: at("secret") }) }),
+      );
+    });
+  });
+
+  oracleRoot("getfattr", "setfattr")("attributes that may not be read", async () => {
+    writeFileSync(at("secret"), "x", { mode: 0o600 });
+    execFileSync("setfattr", ["-n", "user.a", "-v", "1", at("secret")]);
+    await asNobody(() => expect(readDirectory(folder)).rejects.toMatchObject({ code: "XATTRS_UNREADABLE", kind: "system" }));
+  });
+
+  test("with no getfattr a folder is not read as one without attributes, unless asked so", async () => {
+    const path = process.env.PATH;
+    process.env.PATH = folder;
+    try {
+      await expect(readDirectory(folder)).rejects.toMatchObject({ code: "XATTRS_UNREADABLE", kind: "system", message: expect.stringContaining("attr") });
+      expect((await scan()).size).toBe(1);
+    } finally {
+      process.env.PATH = path;
+    }
+  });
+});
+
+describe("what getfattr prints", () => {
+  const printed =
+    "# file: .\nuser.root=0x31\n\n# file: ./new\\012line\nuser.a\\075b=0x\nuser.none\nuser.\xc3\xbc=0x00ff\n\n# file: ./# file: back\\134slash\nuser.z=0x1\x30\n\n";
+  const expected = [
+    ["", [["user.root", [0x31]]]],
+    [
+      "new\nline",
+      [
+        ["user.a=b", []],
+        ["user.none", []],
+        ["user.ü", [0, 0xff]],
+      ],
+    ],
+    ["# file: back\\slash", [["user.z", [0x10]]]],
+  ];
+
+  test("any division into pieces gives the same attributes", () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(printed.length)), (cuts) => {
+        const dump = new XattrDump("/x");
+        const ends = [...cuts.sort((a, b) => a - b), printed.length];
+        for (const [i, end] of ends.entries()) dump.push(printed.slice(i === 0 ? 0 : ends[i - 1], end));
+        expect([...dump.end()].map(([path, xattrs]) => [path, [...xattrs].map(([name, value]) => [name, [...value]])])).toEqual(expected);
       }),
-      { numRuns: 25 },
     );
   });
 
-  oracleRoot("setfattr", "getfattr")("the fixture root file system reads back as the same tree, in any order of creation", async () => {
-    const made = folder();
-    await materialise(fixtureTree(), made);
-    expect(await differences(fixtureTree(), await readDirectory(made))).toEqual([]);
-  });
-
-  oracleRoot("setfattr", "find")("owners, modes, times, sizes, devices and links are those that GNU find prints", async () => {
-    const made = folder();
-    await materialise(fixtureTree(), made);
-    const format = "%P\\0%m\\0%U\\0%G\\0%T@\\0%y\\0%l\\0%n\\0%i\\0";
-    const fields = latin1(execFileSync("find", [made, "-printf", format], { maxBuffer: 1 << 26 })).split("\0");
-    const tree = await readDirectory(made);
-    const letters = { file: "f", directory: "d", symlink: "l", char: "c", block: "b", fifo: "p" };
-    const firstByInode = new Map<string, string>();
-    expect(fields.length).toBe(tree.size * 9 + 1);
-    for (let i = 0; i + 9 <= fields.length; i += 9) {
-      const [raw, mode, uid, gid, time, letter, target, links, inode] = fields.slice(i, i + 9) as [string, ...string[]];
-      const path = decodeName(Buffer.from(raw, "latin1"));
-      const node = tree.get(path);
-      if (node === undefined) throw new Error(`${path} is missing`);
-      const [seconds, fraction] = (time as string).split(".") as [string, string];
-      expect([path, node.mode.toString(8), node.uid, node.gid]).toEqual([path, mode, Number(uid), Number(gid)]);
-      const sign = seconds.startsWith("-") ? -1n : 1n;
-      expect([path, node.mtime]).toEqual([path, BigInt(seconds) * 1_000_000_000n + sign * BigInt((fraction as string).slice(0, 9))]);
-      expect([path, letters[tree.inode(node).type]]).toEqual([path, letter]);
-      if (node.type === "symlink") expect(latin1(encodeName(node.target))).toBe(target);
-      const first = tree.inode(node).path;
-      if (Number(links) > 1 && letter !== "d") expect(firstByInode.get(inode as string) ?? first).toBe(first);
-      if (letter !== "d") firstByInode.set(inode as string, first);
+  test("cut anywhere within a block it is refused", () => {
+    const blocks = [0, printed.indexOf("# file: ./new"), printed.indexOf("# file: ./# file"), printed.length];
+    for (let length = 0; length <= printed.length; length++) {
+      const dump = (): unknown => {
+        const reader = new XattrDump("/x");
+        reader.push(printed.slice(0, length));
+        return reader.end();
+      };
+      if (blocks.includes(length)) expect(dump).not.toThrow();
+      else expect(dump).toThrow(expect.objectContaining({ code: "XATTRS_UNREADABLE" }));
     }
   });
 
-  oracleRoot("getfattr", "setfattr", "mknod")("device numbers are those of mknod up to Linux's limits, as stat prints them", async () => {
-    const made = folder();
-    for (const [i, numbers] of [["0", "0"], ["1", "3"], ["259", "65537"], ["4095", "1048575"]].entries()) {
-      execFileSync("mknod", [join(made, `c${i}`), "c", ...numbers]);
-      execFileSync("mknod", [join(made, `b${i}`), "b", ...numbers]);
-    }
-    const tree = await readDirectory(made);
-    for (const node of tree) {
-      if (node.type !== "char" && node.type !== "block") continue;
-      const [major, minor] = execFileSync("stat", ["-c", "%t %T", join(made, node.path)], { encoding: "latin1" }).trim().split(" ");
-      expect([node.path, node.major.toString(16), node.minor.toString(16)]).toEqual([node.path, major, minor]);
-      expect(node.type).toBe(node.path.startsWith("c") ? "char" : "block");
-    }
-    expect(tree.size).toBe(9);
-  });
+  test.each(["getfattr: oops\n", "# file: elsewhere\n", "# file: ./x\n=0x00\n\n", "# file: ./x\nuser.a=text\n\n"])(
+    "a line of another form is refused: %j",
+    (text) => {
+      expect(() => new XattrDump("/x").push(text)).toThrow(expect.objectContaining({ code: "XATTRS_UNREADABLE" }));
+    },
+  );
 
-  oracleRoot("setfattr", "getfattr", "bsdtar")("bsdtar's mtree of a folder lists the same nodes and types", async () => {
-    const made = folder();
-    await materialise(fixtureTree(), made);
-    const listing = execFileSync("bsdtar", ["--format=mtree", "--options=!all,type", "-cf", "-", "-C", made, "."], { encoding: "latin1", maxBuffer: 1 << 26 });
-    const listed = listing.split("\n").filter((line) => /^\.\/?/.test(line));
-    const tree = await readDirectory(made);
-    expect(listed.length).toBe(tree.size);
-    const count = (type: string): number => listed.filter((line) => line.endsWith(` type=${type}`)).length;
-    const ours = (type: string): number => [...tree].filter((node) => tree.inode(node).type === type).length;
-    for (const [theirs, type] of [["dir", "directory"], ["file", "file"], ["link", "symlink"], ["char", "char"], ["block", "block"], ["fifo", "fifo"]] as const) {
-      expect([type, ours(type)]).toEqual([type, count(theirs)]);
+  oracle("getfattr")("a folder that begins with a dash or holds a space is no option", async () => {
+    mkdirSync(at("-R x"));
+    const back = process.cwd();
+    process.chdir(folder);
+    try {
+      expect((await readDirectory("-R x")).size).toBe(1);
+    } finally {
+      process.chdir(back);
     }
   });
 });
-
-describe("names are bytes", () => {
-  const names = ["plain", "ünï", "a=b", "new\nline", "cr\r", "back\\slash", "back\\012slash", " lead", "trail ", "# file: x", "tab\t", "-dash", "\x01\x7f"];
-
-  oracle("getfattr", "setfattr")("a name of any bytes keeps them, and its attributes find it", async () => {
-    const made = folder();
-    const all = [...names.map((name) => Buffer.from(name)), Buffer.from([0xff, 0xfe]), Buffer.from([0x61, 0xc3])];
-    for (const name of all) {
-      const path = Buffer.concat([Buffer.from(`${made}/`), name]);
-      writeFileSync(path, name);
-      execFileSync("sh", ["-c", `setfattr -n user.name -v x -- "$(printf '${octal(path)}|')"`.replace('|\')"', "%s' '')\"")].slice(0, 2));
-    }
-    const tree = await readDirectory(made);
-    expect(tree.size).toBe(all.length + 1);
-    for (const name of all) {
-      const node = tree.get(decodeName(name)) as FileNode;
-      expect(latin1(await node.content.read(0, name.length))).toBe(latin1(name));
-      expect([...node.xattrs.keys()]).toEqual(["user.name"]);
-    }
-  });
-});
-
-function octal(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("");
-}
