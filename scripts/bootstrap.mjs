@@ -13,7 +13,10 @@ const pnpm = "pnpm@12.21.0";
 const minimum = [20, 19];
 const stamp = join(root, "node_modules", ".cache", "imgkit", "installed");
 
-/** Installs and builds; ends the process with the reason when one of them fails. */
+/**
+ * Installs and builds.
+ * @throws Error whose message is what to print, when Node is too old or one of the two fails.
+ */
 export function bootstrap() {
   requireNode();
   const digest = inputsDigest();
@@ -41,8 +44,7 @@ export function packageFolders() {
 function requireNode() {
   const [major, minor] = process.versions.node.split(".").map(Number);
   if (major > minimum[0] || (major === minimum[0] && minor >= minimum[1])) return;
-  console.error(`imgkit needs Node ${minimum.join(".")} or later; this is ${process.versions.node}. See https://nodejs.org.`);
-  process.exit(2);
+  throw new Error(`imgkit needs Node ${minimum.join(".")} or later; this is ${process.versions.node}. See https://nodejs.org.`);
 }
 
 /** What an installation depends on: two equal digests need no second one. */
@@ -66,6 +68,12 @@ function readOr(file, otherwise) {
 
 /** Runs a command without showing its output, unless it fails. */
 function quietly(what, command, ...args) {
+  const { ok, output } = run(command, ...args);
+  if (!ok) throw new Error(`${what} failed: ${[command, ...args].join(" ")}\n${output}`);
+}
+
+/** Runs a command in the workspace's root to its end: whether it succeeded, and all that it printed. */
+export function run(command, ...args) {
   const { status, error, stdout, stderr } = spawnSync(command, args, {
     cwd: root,
     encoding: "utf8",
@@ -73,7 +81,6 @@ function quietly(what, command, ...args) {
     // npx is a batch file on Windows, which only a shell starts.
     shell: process.platform === "win32" && command === "npx",
   });
-  if (status === 0) return;
-  console.error(`${what} failed: ${[command, ...args].join(" ")}\n${error?.message ?? ""}${stdout ?? ""}${stderr ?? ""}`);
-  process.exit(3);
+  const output = [error?.message, stdout, stderr].filter((text) => text !== undefined && text !== null && text !== "").join("\n");
+  return { ok: status === 0, output: output.trimEnd() };
 }

@@ -1,10 +1,9 @@
 // Installs the tools that judge our bytes in tests, where it may: Debian's packages with apt (as root or through sudo), and GNU
 // tar 1.35 from Debian 13 into node_modules/.cache. Without them the tests that ask for them are skipped by name.
 
-import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { root } from "./bootstrap.mjs";
+import { root, run } from "./bootstrap.mjs";
 
 /** Debian package → a file that it installs, looked up before apt is asked anything. */
 const packages = {
@@ -66,25 +65,17 @@ function installTar() {
 }
 
 function gnuTarVersion() {
-  const { stdout } = spawnSync("tar", ["--version"], { encoding: "utf8" });
-  return Number(/^tar \(GNU tar\) (\d+\.\d+)/.exec(stdout ?? "")?.[1] ?? 0);
+  return Number(/^tar \(GNU tar\) (\d+\.\d+)/.exec(run("tar", "--version").output)?.[1] ?? 0);
 }
 
 function works(command, ...args) {
-  try {
-    execFileSync(command, args, { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
+  return run(command, ...args).ok;
 }
 
-/** Runs a command; its last line when it fails. */
+/** Runs a command; what it said last when it fails. */
 function failure(command, ...args) {
-  const { status, error, stdout, stderr } = spawnSync(command, args, { encoding: "utf8" });
-  if (status === 0) return undefined;
-  const lines = `${stdout ?? ""}\n${stderr ?? ""}`.trim().split("\n");
-  return error?.message ?? `${command} ${args[0]} failed: ${lines.at(-1)}`;
+  const { ok, output } = run(command, ...args);
+  return ok ? undefined : `${command} failed: ${output.split("\n").at(-1)}`;
 }
 
 if (import.meta.filename === process.argv[1]) for (const line of installOracles()) console.error(line);

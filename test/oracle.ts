@@ -49,17 +49,31 @@ export function gnuTar135(): [string, ...string[]] | undefined {
   return undefined;
 }
 
+/** Vitest's `test` in a long run (`npm run test:long`), otherwise a test that is skipped by name. */
+export function long(): typeof test {
+  return process.env.IMGKIT_LONG === "1" ? test : skipped("only in npm run test:long");
+}
+
 function judged(reasons: readonly (string | undefined)[]): typeof test {
   const reason = reasons.filter((one) => one !== undefined).join(", ");
   if (reason === "") return test;
-  const report = (name: string): void => {
-    if (process.env["CI"] !== "true") return test.skip(`${name} [skipped: ${reason}]`, () => undefined);
+  if (process.env.CI !== "true") return skipped(reason);
+  return standIn((name) =>
     test(name, () => {
       throw new Error(`${reason}, and with CI=true a missing oracle fails; scripts/oracles.mjs installs them on Debian`);
-    });
-  };
-  const each = () => report;
-  return Object.assign(report, { each, for: each }) as unknown as typeof test;
+    }),
+  );
+}
+
+function skipped(reason: string): typeof test {
+  return standIn((name) => test.skip(`${name} [skipped: ${reason}]`, () => undefined));
+}
+
+/** What takes the place of `test` in all the forms in which our tests call it. */
+function standIn(report: (name: string) => void): typeof test {
+  const call = (name: string): void => report(name);
+  const each = () => call;
+  return Object.assign(call, { each, for: each }) as unknown as typeof test;
 }
 
 function missing(tool: string): string | undefined {
@@ -68,7 +82,7 @@ function missing(tool: string): string | undefined {
 }
 
 function onPath(tool: string): boolean {
-  return (process.env["PATH"] ?? "").split(delimiter).some((folder) => {
+  return (process.env.PATH ?? "").split(delimiter).some((folder) => {
     try {
       accessSync(join(folder, tool), constants.X_OK);
       return true;
