@@ -1,1 +1,31 @@
-export {};
+export { type HashAlgorithm, type HashName, hashAlgorithm, hashNames } from "./algorithms.ts";
+export {
+  type BuildTreeInput,
+  type BuiltTree,
+  buildTree,
+  createTreeBuilder,
+  layoutFor,
+  rootHashOf,
+  type TreeBuilder,
+  type TreeBuilderOptions,
+  type WriteAt,
+} from "./build.ts";
+export { deriveDiskUuid, deriveFileSystemUuid, derivePartitionUuid, deriveVeritySalt, deriveVerityUuid } from "./derive.ts";
+export {
+  type Architecture,
+  type ArchitectureTypes,
+  architectureTypes,
+  commonTypes,
+  partitionFlags,
+  partitionType,
+  partitionTypeName,
+  rootHashUuids,
+  type VerityTypes,
+} from "./discoverable.ts";
+export { type BlockHasher, type BlockShape, type HashEngine, portableEngine } from "./engine.ts";
+export { VerityError, type VerityErrorCode } from "./errors.ts";
+export { type DiskPart, type EncodedGpt, encodeGpt, gptTable, type NewPartition, type NewTable } from "./gpt/encode.ts";
+export { type GptPartition, type GptTable, usableLbas } from "./gpt/table.ts";
+export { type LayoutInput, type VerityLayout, type VerityLevel, verityLayout } from "./layout.ts";
+export { checkVerityParams, defaultVerityParams, type VerityParams } from "./params.ts";
+export { decodeSuperblock, encodeSuperblock, readSuperblock, type Superblock, superblockStruct } from "./superblock.ts";

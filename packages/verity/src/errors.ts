@@ -1,0 +1,20 @@
+import { ImgkitError } from "@imgkit/bytes";
+
+export type VerityErrorCode =
+  | "BAD_ALGORITHM"
+  | "BAD_HASH_TYPE"
+  | "BAD_BLOCK_SIZE"
+  | "BAD_SALT"
+  | "BAD_UUID"
+  | "BAD_HASH_OFFSET"
+  | "BAD_DATA_SIZE"
+  | "BAD_ROOT_HASH"
+  | "NOT_VERITY"
+  | "BAD_SUPERBLOCK"
+  | "TOO_LARGE"
+  | "OVERLAP"
+  | "NOT_GPT"
+  | "BAD_GPT"
+  | "WORKER_FAILED";
+
+export class VerityError extends ImgkitError<VerityErrorCode> {}
