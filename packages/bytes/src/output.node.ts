@@ -31,8 +31,11 @@ export interface OutputFile {
   append(bytes: Uint8Array): void;
   /** Sets the size in bytes; what is new reads as zeros. */
   truncate(size: number): void;
-  /** Syncs and renames to the final path. */
-  commit(): void;
+  /**
+   * Syncs and renames to the final path. `as` is another final path on the same file system, for a file whose name is known only
+   * when it is complete (a blob named by its digest); what stands there is replaced, a symbolic link too.
+   */
+  commit(as?: string): void;
   /** Removes the temporary file. Safe to call again, and after `commit` (then it does nothing). */
   abort(): void;
 }
@@ -85,11 +88,11 @@ export function createOutput(path: string): OutputFile {
       end += bytes.length;
     },
     truncate: (size) => guard(() => ftruncateSync(fd, size)),
-    commit() {
+    commit(as) {
       guard(() => {
         if (place.seekable) fsyncSync(fd);
         close();
-        place.commit();
+        place.commit(as);
       });
     },
     abort() {
@@ -102,7 +105,7 @@ export function createOutput(path: string): OutputFile {
 interface Place {
   readonly fd: number;
   readonly seekable: boolean;
-  commit(): void;
+  commit(as?: string): void;
   abort(): void;
 }
 
@@ -122,9 +125,9 @@ function stagedPlace(path: string, final: string): Place {
     return {
       fd,
       seekable: true,
-      commit() {
-        renameSync(temporary, final);
-        syncFolder(dirname(final));
+      commit(as = final) {
+        renameSync(temporary, as);
+        syncFolder(dirname(as));
         discard(folder);
       },
       abort: () => discard(folder),
