@@ -1,0 +1,216 @@
+// Reads an EROFS image back into a Tree: what `createErofs` writes, and mkfs.erofs's images without compression. An image
+// is a stranger's bytes: every offset is checked, structures that overlap run out of a budget, no directory is entered
+// twice, and contents stay where they are until somebody reads them.
+
+import { type ByteSource, concatSource, decodeName, sliceSource } from "@imgkit/bytes";
+import { joinPath, noXattrs, Tree, type TreeNode } from "@imgkit/core";
+import { DiskError } from "../errors.ts";
+import { type DecodedEntry, DirectoryDecoder } from "./directory.ts";
+import { decodeDevice, type FileType, fileTypes, NULL_ADDR, SUPER_OFFSET, xattrHeader } from "./format.ts";
+import { corrupt, type FoundInode, ImageReader, readSuper } from "./image.ts";
+import { decodeXattr } from "./xattrs.ts";
+
+/**
+ * The tree of an EROFS image; its contents are ranges of `source`.
+ * @throws DiskError EROFS_CORRUPT, with offset and path, for an image whose structures contradict each other or lead outside of it;
+ * EROFS_UNSUPPORTED for compression, chunks, further devices and sockets. CoreError for paths that no tree holds.
+ */
+export async function readErofs(source: ByteSource): Promise<Tree> {
+  const values = await readSuper(source);
+  const walk = new Walk(new ImageReader(source, values));
+  return Tree.from(await walk.run());
+}
+
+interface Directory {
+  readonly path: string;
+  readonly nid: bigint;
+  readonly parent: bigint;
+  readonly inode: FoundInode;
+}
+
+interface Known {
+  readonly path: string;
+  readonly type: FileType;
+  readonly nlink: number;
+  readonly at: number;
+  readonly node: TreeNode;
+  names: number;
+}
+
+/** Linux's limit on a path. Kept here as well as in the Tree: it bounds what a chain of folders can cost before that is made. */
+const PATH_MAX = 4095;
+
+const noBytes = new Uint8Array(0);
+
+class Walk {
+  readonly #image: ImageReader;
+  readonly #nodes: TreeNode[] = [];
+  readonly #known = new Map<bigint, Known>();
+  readonly #shared = new Map<number, readonly [string, Uint8Array]>();
+  readonly #directories: Directory[] = [];
+
+  constructor(image: ImageReader) {
+    this.#image = image;
+  }
+
+  async run(): Promise<TreeNode[]> {
+    const root = BigInt(this.#image.values.root_nid);
+    await this.#addInode("", root, root);
+    if (this.#directories.length === 0) throw corrupt("the root is no directory", SUPER_OFFSET, { field: "root_nid", found: String(root) });
+    for (let next = this.#directories.pop(); next !== undefined; next = this.#directories.pop()) await this.#readDirectory(next);
+    for (const { path, nlink, names, type, at } of this.#known.values()) {
+      if (type !== "directory" && nlink !== names)
+        throw corrupt("an inode with another number of links than names", at, { path, field: "i_nlink", expected: `${names}`, found: `${nlink}` });
+    }
+    return this.#nodes;
+  }
+
+  async #readDirectory(directory: Directory): Promise<void> {
+    const { path, inode } = directory;
+    const { blockSize } = this.#image;
+    const data = await this.#data(inode, path);
+    this.#image.budget.spend(inode.size, inode.at);
+    const decoder = new DirectoryDecoder();
+    let dots = 0;
+    for (let at = 0; at < data.size; at += blockSize) {
+      const entries = decoder.decode(await data.read(at, Math.min(data.size, at + blockSize)));
+      if ("wrong" in entries) throw corrupt(`a directory block with ${entries.wrong}`, inode.at, { path, field: `block ${at / blockSize}` });
+      for (const entry of entries) {
+        if (entry.name === "." || entry.name === "..") dots += this.#checkDots(directory, entry);
+        else await this.#addEntry(directory, entry);
+      }
+    }
+    if (dots !== 2) throw corrupt("a directory without . and ..", inode.at, { path });
+  }
+
+  #checkDots({ path, nid, parent, inode }: Directory, entry: DecodedEntry): 1 {
+    const expected = entry.name === "." ? nid : parent;
+    if (entry.nid !== expected || entry.fileType !== fileTypes.directory.dirent) {
+      throw corrupt(`the entry ${entry.name} leads elsewhere`, inode.at, { path, field: "nid", expected: String(expected), found: String(entry.nid) });
+    }
+    return 1;
+  }
+
+  async #addEntry(directory: Directory, { name, nid, fileType }: DecodedEntry): Promise<void> {
+    const path = joinPath(directory.path, name);
+    if (path.length > PATH_MAX) throw corrupt("a path longer than any system takes", directory.inode.at, { path: name, expected: `at most ${PATH_MAX} bytes` });
+    const known = this.#known.get(nid) ?? (await this.#addInode(path, nid, directory.nid));
+    if (fileTypes[known.type].dirent !== fileType) {
+      throw corrupt("a directory entry of another type than its inode", known.at, {
+        path,
+        field: "file_type",
+        expected: `${fileTypes[known.type].dirent}`,
+        found: `${fileType}`,
+      });
+    }
+    known.names += 1;
+    if (known.path === path) return;
+    if (known.type === "directory")
+      throw corrupt("a directory with two names", known.at, { path, found: `also ${known.path === "" ? "the root" : known.path}` });
+    const { mode, uid, gid, mtime, xattrs } = known.node;
+    this.#nodes.push({ type: "hardlink", path, target: known.path, mode, uid, gid, mtime, xattrs });
+  }
+
+  async #addInode(path: string, nid: bigint, parent: bigint): Promise<Known> {
+    const inode = await this.#image.inode(nid);
+    const node = await this.#node(path, inode);
+    const known: Known = { path, type: node.type as FileType, nlink: inode.nlink, at: inode.at, node, names: 0 };
+    this.#known.set(nid, known);
+    this.#nodes.push(node);
+    if (node.type === "directory") this.#directories.push({ path, nid, parent, inode });
+    return known;
+  }
+
+  async #node(path: string, inode: FoundInode): Promise<TreeNode> {
+    const type = (Object.keys(fileTypes) as FileType[]).find((one) => fileTypes[one].mode === (inode.mode & 0o170000));
+    const { uid, gid, mtime } = inode;
+    const meta = { path, mode: inode.mode & 0o7777, uid, gid, mtime, xattrs: await this.#xattrs(inode, path) };
+    switch (type) {
+      case "directory":
+      case "fifo":
+        return { type, ...meta };
+      case "char":
+      case "block":
+        return { type, ...decodeDevice(inode.address), ...meta };
+      case "file":
+        return { type, content: await this.#data(inode, path), ...meta };
+      case "symlink":
+        return { type, target: await this.#linkText(inode, path), ...meta };
+      default:
+        throw new DiskError("EROFS_UNSUPPORTED", "an inode that is no file of a tree (a socket?)", {
+          path,
+          offset: inode.at,
+          field: "i_mode",
+          found: `0o${inode.mode.toString(8)}`,
+        });
+    }
+  }
+
+  async #linkText(inode: FoundInode, path: string): Promise<string> {
+    if (inode.size === 0 || inode.size > 4095)
+      throw corrupt("a symbolic link of an impossible size", inode.at, { path, field: "i_size", expected: "1 to 4095", found: `${inode.size}` });
+    this.#image.budget.spend(inode.size, inode.at);
+    const data = await this.#data(inode, path);
+    const bytes = await data.read(0, data.size);
+    if (bytes.includes(0)) throw corrupt("a symbolic link with a NUL in its text", inode.at, { path });
+    return decodeName(bytes);
+  }
+
+  /** An inode's data where they stand: its blocks, and the rest behind the inode. */
+  async #data(inode: FoundInode, path: string): Promise<ByteSource> {
+    const { source, blockSize, size: imageSize } = this.#image;
+    const { size, inline, address, xattrsAt, xattrsSize } = inode;
+    // Inline are the bytes of the last block, even if it is a whole one.
+    const inBlocks = inline && size > 0 ? Math.floor((size - 1) / blockSize) * blockSize : size;
+    const parts: ByteSource[] = [];
+    const add = (start: number, length: number): void => {
+      if (start + length > imageSize)
+        throw corrupt("data outside of the image", inode.at, { path, field: "i_u", expected: `at most ${imageSize}`, found: `${start + length}` });
+      parts.push(sliceSource(source, start, start + length));
+    };
+    if (inBlocks > 0 && address === NULL_ADDR) throw corrupt("data without an address", inode.at, { path, field: "i_u" });
+    if (inBlocks > 0) add(address * blockSize, inBlocks);
+    const tailAt = xattrsAt + xattrsSize;
+    if (inBlocks < size) {
+      if ((tailAt % blockSize) + (size - inBlocks) > blockSize) throw corrupt("inline data that cross a block", inode.at, { path, field: "i_size" });
+      add(tailAt, size - inBlocks);
+    }
+    return parts.length === 1 ? (parts[0] as ByteSource) : concatSource(parts);
+  }
+
+  async #xattrs(inode: FoundInode, path: string): Promise<ReadonlyMap<string, Uint8Array>> {
+    const { xattrsAt, xattrsSize } = inode;
+    if (xattrsSize === 0) return noXattrs;
+    const area = await this.#image.read(xattrsAt, xattrsAt + xattrsSize);
+    const { h_shared_count } = xattrHeader.decode(area);
+    const view = new DataView(area.buffer, area.byteOffset, area.length);
+    let at = xattrHeader.size + 4 * h_shared_count;
+    if (at > area.length) throw corrupt("more shared xattrs than their area holds", inode.at, { path, field: "h_shared_count", found: `${h_shared_count}` });
+    const out: (readonly [string, Uint8Array])[] = [];
+    for (let i = 0; i < h_shared_count; i++) out.push(await this.#sharedXattr(view.getUint32(xattrHeader.size + 4 * i, true), path));
+    while (at < area.length) {
+      const entry = decodeXattr(area.subarray(at));
+      if ("wrong" in entry) throw corrupt(`an extended attribute with ${entry.wrong}`, xattrsAt + at, { path });
+      out.push([entry.name, entry.value]);
+      at += entry.size;
+    }
+    const map = new Map(out);
+    if (map.size !== out.length) throw corrupt("an extended attribute twice", inode.at, { path });
+    return map;
+  }
+
+  async #sharedXattr(id: number, path: string): Promise<readonly [string, Uint8Array]> {
+    const known = this.#shared.get(id);
+    if (known !== undefined) return known;
+    const { values, blockSize, size } = this.#image;
+    const at = values.xattr_blkaddr * blockSize + 4 * id;
+    // The longest entry there can be, or what is left of the image.
+    const area = at < size ? await this.#image.read(at, Math.min(size, at + 4 + 0xff + 0xffff)) : noBytes;
+    const entry = decodeXattr(area);
+    if ("wrong" in entry) throw corrupt(`a shared extended attribute with ${entry.wrong}`, at, { path });
+    this.#image.budget.spend(entry.size, at);
+    const pair = [entry.name, entry.value] as const;
+    this.#shared.set(id, pair);
+    return pair;
+  }
+}
