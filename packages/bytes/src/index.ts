@@ -17,3 +17,4 @@ export {
 } from "./source.ts";
 export { ascii, type Field, raw, type Struct, type StructRow, struct, u8, u16le, u32le, u64le } from "./struct.ts";
 export { compareBytes, compareNames, decodeName, encodeName } from "./text.ts";
+export { isZero } from "./zeros.ts";
