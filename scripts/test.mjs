@@ -28,32 +28,39 @@ function readResults() {
   }
 }
 
-/** A run that crashed, that ran nothing, or whose exit code says what its counts do not, is one more failure. */
+/** What vitest counted, with one more failure for a run that crashed, that ran nothing, or that failed without a test that did. */
 export function judge(status, results) {
-  if (results === undefined) return { passed: 0, failed: 1, skipped: [], problem: "vitest did not come to its end" };
+  if (results === undefined) return { passed: 0, failed: 1, problem: "vitest did not come to its end" };
   if (results.passed + results.failed === 0) return { ...results, failed: 1, problem: "no test ran" };
   if (status !== 0 && results.failed === 0) return { ...results, failed: 1, problem: `vitest ended with code ${status}` };
   return results;
 }
 
-function main() {
-  const total = { passed: 0, failed: 0, skipped: [] };
+/** What the steps add up to, and the lines that end the output. The last line counts. */
+export function summarise(steps) {
+  const sum = (key) => steps.reduce((total, step) => total + step[key], 0);
+  const skipped = steps.flatMap((step) => step.skipped ?? []);
+  const failed = sum("failed");
+  const lines = [
+    ...steps.flatMap(({ problem }) => problem ?? []),
+    ...skipped.map((name) => `skipped: ${name}`),
+    `${sum("passed")} passed, ${failed} failed, ${skipped.length} skipped`,
+  ];
+  return { lines, exitCode: failed === 0 ? 0 : 1 };
+}
+
+function steps() {
   try {
     bootstrap();
     for (const line of installOracles()) console.log(line);
-    for (const { passed, failed, skipped = [], problem } of [check(), runTests()]) {
-      total.passed += passed;
-      total.failed += failed;
-      total.skipped.push(...skipped);
-      if (problem !== undefined) console.log(problem);
-    }
+    return [check(), runTests()];
   } catch (error) {
-    console.log(error.message);
-    total.failed++;
+    return [{ passed: 0, failed: 1, problem: error.message }];
   }
-  for (const name of total.skipped) console.log(`skipped: ${name}`);
-  console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped.length} skipped`);
-  return total.failed === 0 ? 0 : 1;
 }
 
-if (import.meta.filename === process.argv[1]) process.exitCode = main();
+if (import.meta.filename === process.argv[1]) {
+  const { lines, exitCode } = summarise(steps());
+  for (const line of lines) console.log(line);
+  process.exitCode = exitCode;
+}
