@@ -24,8 +24,14 @@ export {
 } from "./discoverable.ts";
 export { type BlockHasher, type BlockShape, type HashEngine, portableEngine } from "./engine.ts";
 export { VerityError, type VerityErrorCode } from "./errors.ts";
+export type { FindingKind, VerityFinding } from "./findings.ts";
+export type { GptCopy } from "./gpt/copy.ts";
 export { type DiskPart, type EncodedGpt, encodeGpt, gptTable, type NewPartition, type NewTable } from "./gpt/encode.ts";
+export type { GptFinding, GptFindingCode, GptPlace } from "./gpt/findings.ts";
+export { type GptRead, type ReadGptOptions, readGpt, type VerifyGptOptions, verifyGpt } from "./gpt/read.ts";
 export { type GptPartition, type GptTable, usableLbas } from "./gpt/table.ts";
 export { type LayoutInput, type VerityLayout, type VerityLevel, verityLayout } from "./layout.ts";
 export { checkVerityParams, defaultVerityParams, type VerityParams } from "./params.ts";
+export { type VeritysetupReport, veritysetupReport } from "./report.ts";
 export { decodeSuperblock, encodeSuperblock, readSuperblock, type Superblock, superblockStruct } from "./superblock.ts";
+export { type VerifyOptions, type VerityCheck, verifyTree } from "./verify.ts";

@@ -1,0 +1,51 @@
+import type { ByteRange } from "@imgkit/bytes";
+import { isZero } from "../zeros.ts";
+import type { DiskView } from "./copy.ts";
+import { type GptFinding, gptFinding } from "./findings.ts";
+import type { GptRead } from "./read.ts";
+import { mbr } from "./structs.ts";
+
+const readSize = 256 * 1024;
+
+/** Reports bytes other than zero that belong to no structure and no partition. One finding for each such space. */
+export async function checkGaps(disk: DiskView, read: GptRead, findings: GptFinding[]): Promise<void> {
+  const bootCode = await firstByte(disk, { start: 0, end: mbr.records });
+  if (bootCode !== undefined) findings.push(gptFinding("BOOT_CODE", "mbr", bootCode, "there is boot code before the partition records"));
+  for (const gap of freeRanges(disk, read)) {
+    const at = await firstByte(disk, gap);
+    if (at === undefined) continue;
+    const what = `data where no partition and no table stands (${gap.start} to ${gap.end})`;
+    findings.push(gptFinding("GAP_NOT_ZERO", "disk", at, what, { length: gap.end - at }));
+  }
+}
+
+function freeRanges(disk: DiskView, { table, primary, backup }: GptRead): ByteRange[] {
+  const { sectorSize } = disk;
+  const used: ByteRange[] = [{ start: 0, end: 2 * sectorSize }];
+  for (const copy of [primary, backup]) {
+    if (copy === undefined) continue;
+    const start = Number(copy.header.entriesLba) * sectorSize;
+    used.push({ start: copy.lba * sectorSize, end: (copy.lba + 1) * sectorSize }, { start, end: start + copy.entries.length });
+  }
+  for (const p of table.partitions) used.push({ start: p.firstLba * sectorSize, end: (p.lastLba + 1) * sectorSize });
+  used.sort((a, b) => a.start - b.start);
+  const free: ByteRange[] = [];
+  let at = 0;
+  for (const { start, end } of [...used, { start: disk.source.size, end: disk.source.size }]) {
+    if (start > at) free.push({ start: at, end: Math.min(start, disk.source.size) });
+    at = Math.max(at, end);
+  }
+  return free.filter((r) => r.start < r.end);
+}
+
+async function firstByte(disk: DiskView, { start, end }: ByteRange): Promise<number | undefined> {
+  const data = (await disk.source.dataRanges?.()) ?? [{ start, end }];
+  for (const range of data) {
+    const stop = Math.min(end, range.end);
+    for (let at = Math.max(start, range.start); at < stop; at += readSize) {
+      const bytes = await disk.source.read(at, Math.min(stop, at + readSize));
+      if (!isZero(bytes, 0, bytes.length)) return at + bytes.findIndex((b) => b !== 0);
+    }
+  }
+  return undefined;
+}
