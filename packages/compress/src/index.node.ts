@@ -1,1 +1,2 @@
-export {};
+export { decompress, unxz } from "./decompress.node.ts";
+export { gunzip } from "./gunzip.node.ts";
