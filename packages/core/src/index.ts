@@ -1,6 +1,7 @@
 export { type CompareOptions, compareTrees, type DeviceNumbers, type Difference, formatDifference } from "./compare.ts";
 export { checkEpoch, MAX_EPOCH, parseEpoch } from "./epoch.ts";
 export { CoreError, type CoreErrorCode } from "./errors.ts";
+export { type MmdebstrapSpec, mmdebstrapArguments, parseMmdebstrapSpec } from "./mmdebstrap.ts";
 export {
   type DeviceNode,
   type DirectoryNode,
