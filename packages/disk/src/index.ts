@@ -1,3 +1,7 @@
+export { detectFileSystem, type FileSystemInfo, type FileSystemKind } from "./disk/file-system.ts";
+export { type DiskInput, type DiskLayout, type DiskOptions, type DiskRange, layoutDisk } from "./disk/layout.ts";
+export { type DiskIdentifiers, defaultSeed } from "./disk/seed.ts";
+export { type DiskDescription, type DiskTarget, type PartitionDescription, type WriteDiskOptions, writeDisk } from "./disk/write.ts";
 export { readErofs } from "./erofs/reader.ts";
 export { createErofs, type ErofsExtent, type ErofsImage, type ErofsOptions } from "./erofs/writer.ts";
 export { DiskError, type DiskErrorCode } from "./errors.ts";

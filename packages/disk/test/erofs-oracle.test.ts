@@ -11,7 +11,7 @@ import { readErofs } from "../src/erofs/reader.ts";
 import { createErofs } from "../src/erofs/writer.ts";
 import { differences, epoch, mountedTree, run, save, scratch, uuid } from "./helpers.ts";
 
-const long = process.env["IMGKIT_LONG"] === "1";
+const long = process.env.IMGKIT_LONG === "1";
 const trees = arbitraryTree({ maxXattrs: 4, maxNodes: 60 });
 
 /** A tree with what random ones don't have: every prefix of xattrs, ACLs, a long value, a large directory. */

@@ -1,0 +1,31 @@
+// Every identifier of a disk, from a seed: as systemd-repart derives them, so that nothing is random.
+
+import { formatUuid } from "@imgkit/bytes";
+import { deriveDiskUuid, deriveFileSystemUuid, derivePartitionUuid, deriveVeritySalt, deriveVerityUuid } from "@imgkit/verity";
+
+/**
+ * The seed of a disk for which none was given: the first 16 bytes of SHA-256("imgkit disk/1"), stamped as a version 4 UUID.
+ * Anybody can use it; it hides nothing.
+ */
+export const defaultSeed = "19023611-1ac9-4f10-ae0d-1f79fe5d662f";
+
+export interface DiskIdentifiers {
+  /** 32 bytes. */
+  readonly veritySalt: Uint8Array;
+  readonly verityUuid: string;
+  /** The UUID of a file system that is written here: keyed by the UUID that the seed gives to a partition of its type. */
+  readonly fileSystemUuid: string;
+  /** From the seed; without one from the root hash, so that two disks differ unless they hold the same. */
+  diskGuid(rootHash: Uint8Array): string;
+}
+
+/** @throws BytesError BAD_GUID for a seed that is no UUID. */
+export function deriveIdentifiers(seed: string | undefined, rootType: string): DiskIdentifiers {
+  const key = seed ?? defaultSeed;
+  return {
+    veritySalt: deriveVeritySalt(key),
+    verityUuid: deriveVerityUuid(key),
+    fileSystemUuid: deriveFileSystemUuid(derivePartitionUuid(key, rootType)),
+    diskGuid: (rootHash) => deriveDiskUuid(seed ?? formatUuid(rootHash.slice(0, 16))),
+  };
+}
