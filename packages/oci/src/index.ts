@@ -1,1 +1,51 @@
-export {};
+export { type BlobId, type BlobReader, type BlobSource, type BlobStore, memoryBlobs, readBlob } from "./blobs.ts";
+export { type CheckedDocument, type CheckOptions, checkDocument, type DocumentKind, parseConfig, parseIndex, parseManifest } from "./check.ts";
+export { blobPath, createDigester, type Digester, type DigestParts, parseDigest } from "./digest.ts";
+export { type Engines, portableEngines } from "./engines.ts";
+export { OciError, type OciErrorCode } from "./errors.ts";
+export type { Finding, FindingCode, FindingLevel, LayoutReport, ListedImage, VerifiedBlob } from "./findings.ts";
+export { type BuiltIndex, buildImage, buildIndex, type Image, type ImageOptions, type IndexOptions } from "./image.ts";
+export { type JsonObject, type JsonValue, MAX_DOCUMENT, type ParseJsonOptions, parseJson } from "./json-read.ts";
+export { type JsonInput, writeJson } from "./json-write.ts";
+export { type AddLayerOptions, addLayer, type Layer } from "./layer.ts";
+export {
+  type Layout,
+  type LayoutEntry,
+  type LayoutFiles,
+  type LoadedImage,
+  type LoadOptions,
+  loadImage,
+  openLayoutFiles,
+  resolveTag,
+  splitReference,
+  tagOf,
+  withImage,
+} from "./layout.ts";
+export {
+  type LayerCompression,
+  layerCompression,
+  layerMediaType,
+  MEDIA_CONFIG,
+  MEDIA_EMPTY,
+  MEDIA_INDEX,
+  MEDIA_LAYER,
+  MEDIA_MANIFEST,
+  type MediaRole,
+  mediaRole,
+} from "./media.ts";
+export { formatPlatform, parsePlatform } from "./platform.ts";
+export type { ImageSettings } from "./settings.ts";
+export type { Problem } from "./shape.ts";
+export { formatEpoch } from "./time.ts";
+export {
+  type Descriptor,
+  type ExecutionConfig,
+  type HistoryEntry,
+  type ImageConfig,
+  type ImageIndex,
+  type ImageManifest,
+  type Platform,
+  REF_NAME,
+  type RootFs,
+} from "./types.ts";
+export { type VerifyOptions, verifyLayout } from "./verify.ts";

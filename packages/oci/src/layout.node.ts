@@ -1,0 +1,142 @@
+import { existsSync, lstatSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import type { Sha256Engine } from "@imgkit/bytes";
+import { compareNames } from "@imgkit/bytes";
+import { createOutput, createOutputFolder, nativeSha256, readError } from "@imgkit/bytes/node";
+import { directoryBlobs, openLayoutFile } from "./blobs.node.ts";
+import type { BlobStore } from "./blobs.ts";
+import { OciError } from "./errors.ts";
+import { encode } from "./image.ts";
+import { writeJson } from "./json-write.ts";
+import { INDEX_FILE, LAYOUT_FILE, type Layout, type LayoutEntry, type LayoutFiles, openLayoutFiles, splitReference, withImage } from "./layout.ts";
+import { MEDIA_INDEX } from "./media.ts";
+import type { Descriptor, ImageIndex } from "./types.ts";
+
+/** The files of a layout folder. Symbolic links below it are listed, and never followed. */
+export function directoryFiles(root: string): LayoutFiles {
+  const walk = (folder: string): LayoutEntry[] => {
+    const entries = readdirSync(join(root, folder), { withFileTypes: true }).sort((a, b) => compareNames(a.name, b.name));
+    return entries.flatMap((entry): LayoutEntry[] => {
+      const path = folder === "" ? entry.name : `${folder}/${entry.name}`;
+      if (entry.isDirectory()) return [{ path, type: "directory" }, ...walk(path)];
+      return [{ path, type: entry.isFile() ? "file" : entry.isSymbolicLink() ? "symlink" : "other" }];
+    });
+  };
+  return {
+    name: root,
+    async list() {
+      try {
+        return walk("");
+      } catch (cause) {
+        throw readError(root, cause);
+      }
+    },
+    open: async (path) => openLayoutFile(root, path),
+  };
+}
+
+/**
+ * Opens a layout folder.
+ * @throws BytesError NOT_FOUND when there is nothing; OciError BAD_LAYOUT when it is no layout; what `openLayoutFiles` throws.
+ */
+export async function openLayout(path: string): Promise<Layout> {
+  try {
+    statSync(path);
+  } catch (cause) {
+    throw readError(path, cause);
+  }
+  return openLayoutFiles(directoryFiles(path));
+}
+
+/** Splits `DIR[:TAG]`, see `splitReference`: a prefix is a layout when it is a folder with a file `oci-layout`. */
+export function splitLayoutReference(reference: string): { readonly path: string; readonly tag?: string } {
+  return splitReference(reference, (path) => path !== "" && existsSync(join(path, LAYOUT_FILE)));
+}
+
+/** A layout folder that is being written. */
+export interface LayoutWriter {
+  /** Where blobs go. */
+  readonly blobs: BlobStore;
+  /** Lists a manifest or an index, whose blobs are in `blobs`, under a tag or without one, see `withImage`. */
+  add(descriptor: Descriptor, tag?: string): void;
+  /** Writes index.json, last and atomically; a new folder appears now. */
+  commit(): Promise<void>;
+  /** Removes what was not committed: a new folder. Blobs that were added to an existing layout stay. Safe to call again, and after `commit`. */
+  abort(): void;
+}
+
+/**
+ * Starts a layout folder, or the addition of images to one that exists. A new folder appears whole or not at all. Into an existing
+ * one, each blob is written whole or not at all, and the images appear together when index.json is replaced.
+ * @throws OciError BAD_LAYOUT when the folder exists, is not empty, and is no layout; BytesError OUTPUT_FAILED.
+ */
+export async function createLayout(path: string, sha256: Sha256Engine = nativeSha256): Promise<LayoutWriter> {
+  const exists = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true && readdirSync(path).length > 0;
+  return exists ? extendLayout(path, sha256) : newLayout(path, sha256);
+}
+
+type Addition = readonly [descriptor: Descriptor, tag: string | undefined];
+
+function newLayout(path: string, sha256: Sha256Engine): LayoutWriter {
+  const folder = createOutputFolder(path);
+  const root = folder.temporary;
+  mkdirSync(join(root, "blobs", "sha256"), { recursive: true });
+  let index: ImageIndex = { schemaVersion: 2, mediaType: MEDIA_INDEX, manifests: [] };
+  return {
+    blobs: directoryBlobs(root, sha256),
+    add(descriptor, tag) {
+      index = withImage(index, descriptor, tag);
+    },
+    async commit() {
+      writeFile(join(root, LAYOUT_FILE), writeJson({ imageLayoutVersion: "1.0.0" }));
+      writeFile(join(root, INDEX_FILE), encode(index));
+      folder.commit();
+    },
+    abort: () => folder.abort(),
+  };
+}
+
+async function extendLayout(path: string, sha256: Sha256Engine): Promise<LayoutWriter> {
+  const before = await openLayout(path);
+  refuseLinks(path);
+  const additions: Addition[] = [];
+  return {
+    blobs: directoryBlobs(path, sha256),
+    add(descriptor, tag) {
+      // Tried now, so that a bad tag is refused here and not after the blobs.
+      withImage(before.index, descriptor, tag);
+      additions.push([descriptor, tag]);
+    },
+    async commit() {
+      // Read again: another writer may have added its images since.
+      let { index } = await openLayout(path);
+      for (const [descriptor, tag] of additions) index = withImage(index, descriptor, tag);
+      writeFile(join(path, INDEX_FILE), encode(index));
+    },
+    abort() {},
+  };
+}
+
+/** Blobs must not be written through a symbolic link to another place. */
+function refuseLinks(root: string): void {
+  for (const part of ["blobs", "blobs/sha256"]) {
+    const stat = lstatSync(join(root, part), { throwIfNoEntry: false });
+    if (stat !== undefined && !stat.isDirectory()) {
+      throw new OciError("BLOB_NOT_A_FILE", "not what belongs at this place of a layout", {
+        path: join(root, part),
+        expected: "a folder",
+        found: "something else",
+      });
+    }
+  }
+}
+
+function writeFile(path: string, bytes: Uint8Array): void {
+  const output = createOutput(path);
+  try {
+    output.append(bytes);
+    output.commit();
+  } finally {
+    output.abort();
+  }
+}
