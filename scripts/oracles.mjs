@@ -2,29 +2,32 @@
 // tar 1.35 from Debian 13 into node_modules/.cache. Without them the tests that ask for them are skipped by name.
 
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { root, run } from "./bootstrap.mjs";
 
-/** Debian package → a file that it installs, looked up before apt is asked anything. */
-const packages = {
-  acl: "/usr/bin/setfacl",
-  attr: "/usr/bin/setfattr",
-  "cryptsetup-bin": "/sbin/veritysetup",
-  e2fsprogs: "/sbin/mke2fs",
-  "erofs-utils": "/usr/bin/mkfs.erofs",
-  fdisk: "/sbin/sfdisk",
-  gdisk: "/sbin/sgdisk",
-  "golang-github-opencontainers-image-spec-dev": "/usr/share/gocode/src/github.com/opencontainers/image-spec/schema",
-  "libarchive-tools": "/usr/bin/bsdtar",
-  mmdebstrap: "/usr/bin/mmdebstrap",
-  pigz: "/usr/bin/pigz",
-  skopeo: "/usr/bin/skopeo",
-  "squashfs-tools": "/usr/bin/mksquashfs",
-  "systemd-container": "/usr/bin/systemd-dissect",
-  umoci: "/usr/bin/umoci",
-  "xz-utils": "/usr/bin/xz",
-  zstd: "/usr/bin/zstd",
-};
+/** What tells that a tool is there, and the Debian packages that have it, of which the first that apt knows is taken. */
+const tools = [
+  ["/usr/bin/setfacl", "acl"],
+  ["/usr/bin/setfattr", "attr"],
+  ["/sbin/veritysetup", "cryptsetup-bin"],
+  ["/sbin/mke2fs", "e2fsprogs"],
+  ["/usr/bin/mkfs.erofs", "erofs-utils"],
+  ["/sbin/sfdisk", "fdisk"],
+  ["/sbin/sgdisk", "gdisk"],
+  ["/usr/share/gocode/src/github.com/opencontainers/image-spec/schema", "golang-github-opencontainers-image-spec-dev"],
+  ["/usr/bin/bsdtar", "libarchive-tools"],
+  ["/usr/bin/mmdebstrap", "mmdebstrap"],
+  ["/usr/bin/pigz", "pigz"],
+  ["/bin/ps", "procps"],
+  ["/usr/bin/skopeo", "skopeo"],
+  ["/usr/bin/mksquashfs", "squashfs-tools"],
+  ["/usr/bin/systemd-dissect", "systemd-container"],
+  // A package of its own from Debian 13 on.
+  ["/usr/bin/systemd-repart", "systemd-repart", "systemd"],
+  ["/usr/bin/umoci", "umoci"],
+  ["/usr/bin/xz", "xz-utils"],
+  ["/usr/bin/zstd", "zstd"],
+];
 
 /** What GNU tar 1.35 needs to start, from Debian 13. */
 const tarPackages = "tar,libacl1,libselinux1,libc6,libpcre2-8-0";
@@ -35,19 +38,20 @@ export function installOracles() {
 }
 
 function installPackages() {
-  const missing = Object.entries(packages).flatMap(([name, file]) => (existsSync(file) ? [] : [name]));
+  const missing = tools.filter(([file]) => !existsSync(file));
   if (missing.length === 0) return undefined;
-  const without = `oracles: without ${missing.join(", ")}`;
+  const without = `oracles: without ${missing.map(([file]) => basename(file)).join(", ")}`;
   if (!works("apt-get", "--version")) return `${without}: this machine has no apt`;
   const sudo = process.getuid() === 0 ? [] : ["sudo", "-n"];
   if (sudo.length > 0 && !works(...sudo, "true")) return `${without}: apt needs root or a sudo that asks no password`;
   const apt = [...sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"];
-  console.log(`oracles: installing ${missing.join(", ")}`);
-  for (const step of [["update"], ["install", "-y", "--no-install-recommends", ...missing]]) {
-    const failed = failure(...apt, ...step);
-    if (failed !== undefined) return `${without}: ${failed}`;
-  }
-  return undefined;
+  console.log(`oracles: installing ${missing.map(([, name]) => name).join(", ")}`);
+  const updated = failure(...apt, "update");
+  if (updated !== undefined) return `${without}: ${updated}`;
+  const names = missing.flatMap(([, ...names]) => names.find((name) => works("apt-cache", "show", name)) ?? []);
+  const failed = failure(...apt, "install", "-y", "--no-install-recommends", ...names);
+  const still = missing.filter(([file]) => !existsSync(file)).map(([file]) => basename(file));
+  return still.length === 0 ? undefined : `oracles: without ${still.join(", ")}: ${failed ?? "no package has it here"}`;
 }
 
 function installTar() {
@@ -75,7 +79,7 @@ function works(command, ...args) {
 /** Runs a command; what it said last when it fails. */
 function failure(command, ...args) {
   const { ok, output } = run(command, ...args);
-  return ok ? undefined : `${command} failed: ${output.split("\n").at(-1)}`;
+  return ok ? undefined : `${command === "sudo" || command === "env" ? "apt-get" : command} failed: ${output.split("\n").at(-1)}`;
 }
 
 if (import.meta.filename === process.argv[1]) for (const line of installOracles()) console.error(line);
