@@ -2,7 +2,7 @@
 // tar 1.35 from Debian 13 into node_modules/.cache. Without them the tests that ask for them are skipped by name.
 
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { root, run } from "./bootstrap.mjs";
 
 /** What tells that a tool is there, and the Debian packages that have it, of which the first that apt knows is taken. */
@@ -40,18 +40,22 @@ export function installOracles() {
 function installPackages() {
   const missing = tools.filter(([file]) => !existsSync(file));
   if (missing.length === 0) return undefined;
-  const without = `oracles: without ${missing.map(([file]) => basename(file)).join(", ")}`;
+  const without = `oracles: without ${names(missing)}`;
   if (!works("apt-get", "--version")) return `${without}: this machine has no apt`;
   const sudo = process.getuid() === 0 ? [] : ["sudo", "-n"];
   if (sudo.length > 0 && !works(...sudo, "true")) return `${without}: apt needs root or a sudo that asks no password`;
   const apt = [...sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"];
-  console.log(`oracles: installing ${missing.map(([, name]) => name).join(", ")}`);
+  console.log(`oracles: installing ${names(missing)}`);
   const updated = failure(...apt, "update");
   if (updated !== undefined) return `${without}: ${updated}`;
-  const names = missing.flatMap(([, ...names]) => names.find((name) => works("apt-cache", "show", name)) ?? []);
-  const failed = failure(...apt, "install", "-y", "--no-install-recommends", ...names);
-  const still = missing.filter(([file]) => !existsSync(file)).map(([file]) => basename(file));
-  return still.length === 0 ? undefined : `oracles: without ${still.join(", ")}: ${failed ?? "no package has it here"}`;
+  const known = missing.flatMap(([, ...packages]) => packages.find((name) => works("apt-cache", "show", name)) ?? []);
+  const failed = failure(...apt, "install", "-y", "--no-install-recommends", ...known);
+  const still = missing.filter(([file]) => !existsSync(file));
+  return still.length === 0 ? undefined : `oracles: without ${names(still)}: ${failed ?? "no package has it here"}`;
+}
+
+function names(missing) {
+  return missing.map(([, name]) => name).join(", ");
 }
 
 function installTar() {
