@@ -1,0 +1,94 @@
+import { createOutput } from "@imgkit/bytes/node";
+import { writeTar } from "@imgkit/core";
+import type { Command } from "commander";
+import type { Context } from "../context.ts";
+import { type Digested, digesting } from "../digest.ts";
+import { CliError } from "../errors.ts";
+import { note, printJson, printLine, writeAll } from "../io.ts";
+import { addOutputOptions, addRecordOption, addTreeOptions, epochOf, type OutputOptions, type RecordOptions, type TreeOptions } from "../options.ts";
+import { startProgress } from "../progress.ts";
+import { writeRecord } from "../record.ts";
+import { sourceReport } from "../report.ts";
+import { type PreparedSource, prepareSource } from "../source.ts";
+
+interface RootfsOptions extends TreeOptions, OutputOptions, RecordOptions {
+  readonly output: string;
+}
+
+const examples = `
+Examples:
+  $ imgkit rootfs ./rootfs --epoch 1700000000 -o rootfs.tar
+  $ imgkit rootfs mmdebstrap:bookworm --epoch 1700000000 -o bookworm.tar
+  $ imgkit rootfs 'mmdebstrap:trixie?variant=minbase&include=ca-certificates,curl' --epoch 1700000000 -o trixie.tar
+  $ zstdcat rootfs.tar.zst | imgkit rootfs - --epoch 1700000000 --profile debian --json -o rootfs.tar
+  $ imgkit rootfs app.tar.xz --epoch 1700000000 --owner 0:0 -o - | sha256sum`;
+
+export function addRootfs(program: Command, context: Context): void {
+  const command = program
+    .command("rootfs")
+    .summary("turn a root file system into a deterministic tar")
+    .description("Reads a root file system and writes it as one tar/1: the same tree and epoch give the same bytes everywhere.")
+    .argument("<source>", "a directory, a tar (plain, gzip, zstd, xz), - for a tar on standard input, or mmdebstrap:SUITE[?variant=…&include=…&mirror=…]")
+    .requiredOption("-o, --output <file>", "where to write the tar; - is standard output")
+    .addHelpText("after", examples)
+    .action((source: string, options: RootfsOptions) => rootfs(source, options, context));
+  addTreeOptions(command);
+  addRecordOption(addOutputOptions(command));
+}
+
+async function rootfs(spec: string, options: RootfsOptions, context: Context): Promise<void> {
+  const { io } = context;
+  const toStdout = options.output === "-";
+  if (toStdout && options.json)
+    throw new CliError("USAGE", "--json and -o - both want standard output", { hint: "Write the tar to a file, or leave --json out." });
+  if (toStdout && io.stdout.isTTY)
+    throw new CliError("USAGE", "a tar is not written to a terminal", { hint: "Give -o FILE, or send standard output to a file or a pipe." });
+  context.stdoutTaken = toStdout;
+  const epoch = epochOf(options, io);
+  const progress = startProgress(io, "rootfs", options.progress && !options.quiet);
+  try {
+    const source = await prepareSource(spec, options, epoch, io, progress);
+    try {
+      const written = await write(source, options.output, epoch, context, (bytes) => progress.update(bytes));
+      progress.end();
+      if (options.record !== undefined) {
+        const outputs = [{ name: options.output, kind: "file" as const, ...written }];
+        await writeRecord(options.record, { command: "rootfs", arguments: context.argv, epoch, inputs: [await source.recorded()], outputs });
+      }
+      await report(source, written, options, epoch, context);
+    } finally {
+      source.close();
+    }
+  } finally {
+    progress.end();
+  }
+}
+
+async function write(source: PreparedSource, path: string, epoch: number, context: Context, onProgress: (bytes: number) => void): Promise<Digested> {
+  const tar = digesting(writeTar(source.tree, { epoch, onProgress }));
+  if (path === "-") {
+    for await (const chunk of tar.stream) await writeAll(context.io.stdout, chunk);
+    return tar.result();
+  }
+  const output = createOutput(path);
+  try {
+    for await (const chunk of tar.stream) output.append(chunk);
+    output.commit();
+  } finally {
+    output.abort();
+  }
+  return tar.result();
+}
+
+async function report(source: PreparedSource, written: Digested, options: RootfsOptions, epoch: number, context: Context): Promise<void> {
+  const { io } = context;
+  const about = sourceReport(source);
+  if (options.json) {
+    await printJson(io, { command: "rootfs", epoch, output: { path: options.output, format: "tar/1", ...written }, ...about });
+  } else if (!options.quiet) {
+    for (const finding of source.findings) note(io, `warning: ${finding}`);
+    const line = `${written.digest}  ${options.output}  (${written.size} bytes, ${source.tree.size} entries${about.scrubbed.length === 0 ? "" : `, ${about.scrubbed.length} paths scrubbed by profile ${about.profile}`})`;
+    if (options.output === "-") note(io, line);
+    else await printLine(io, line);
+  }
+}

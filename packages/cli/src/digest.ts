@@ -1,0 +1,43 @@
+import { type ByteSource, type ByteStream, streamSource, toHex } from "@imgkit/bytes";
+import { nativeSha256, openFile } from "@imgkit/bytes/node";
+
+/** What was read or written, as a record and `--json` name it. */
+export interface Digested {
+  /** `sha256:` and 64 lowercase hexadecimal digits. */
+  readonly digest: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** Passes a stream through and knows its digest and size once it has ended. */
+export function digesting(stream: ByteStream): { stream: AsyncGenerator<Uint8Array, void, undefined>; result(): Digested } {
+  const hasher = nativeSha256.create();
+  let size = 0;
+  async function* pass(): AsyncGenerator<Uint8Array, void, undefined> {
+    for await (const chunk of stream) {
+      hasher.update(chunk);
+      size += chunk.length;
+      yield chunk;
+    }
+  }
+  return { stream: pass(), result: () => ({ digest: `sha256:${toHex(hasher.digest())}`, size }) };
+}
+
+export async function digestStream(stream: ByteStream): Promise<Digested> {
+  const pass = digesting(stream);
+  for await (const _chunk of pass.stream);
+  return pass.result();
+}
+
+export async function digestSource(source: ByteSource): Promise<Digested> {
+  return digestStream(streamSource(source, 1 << 20));
+}
+
+export async function digestFile(path: string): Promise<Digested> {
+  const file = openFile(path);
+  try {
+    return await digestSource(file);
+  } finally {
+    file.close();
+  }
+}

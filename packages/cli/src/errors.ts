@@ -1,0 +1,42 @@
+import { ImgkitError, printable } from "@imgkit/bytes";
+import { CommanderError } from "commander";
+
+/** The command's exit codes (architecture: "The command"). */
+export const exitCode = {
+  done: 0,
+  /** A verification or comparison found something. */
+  found: 1,
+  /** Wrong usage or bad input. */
+  input: 2,
+  /** The system or the network failed. */
+  system: 3,
+} as const;
+
+export type CliErrorCode = "USAGE" | "NO_EPOCH" | "UNKNOWN_KIND" | "OUTPUT_CLOSED" | "INTERRUPTED";
+
+export class CliError extends ImgkitError<CliErrorCode> {}
+
+export interface Failure {
+  readonly exitCode: number;
+  readonly code: string;
+  /** One line. */
+  readonly message: string;
+}
+
+// What the host says of a path that the user gave, as against what it says of itself.
+const inputErrno = new Set(["ENOENT", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP"]);
+
+/** What an error means to whoever ran the command. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof ImgkitError) {
+    return { exitCode: error.kind === "system" ? exitCode.system : exitCode.input, code: error.code, message: error.message };
+  }
+  if (error instanceof CommanderError) {
+    return { exitCode: error.exitCode === 0 ? exitCode.done : exitCode.input, code: "USAGE", message: error.message.replace(/^error: /, "") };
+  }
+  const { code, message, stack } = error as NodeJS.ErrnoException;
+  if (code !== undefined && /^E[A-Z0-9]+$/.test(code)) {
+    return { exitCode: inputErrno.has(code) ? exitCode.input : exitCode.system, code, message: printable(message) };
+  }
+  return { exitCode: exitCode.system, code: "INTERNAL", message: `internal error, please report it: ${printable(stack ?? String(error))}` };
+}

@@ -1,0 +1,37 @@
+import type { Readable, Writable } from "node:stream";
+import { CliError } from "./errors.ts";
+
+/** The world as the command sees it: handed in, so that a test or a script can run the command in its own process. */
+export interface Io {
+  readonly stdin: Readable;
+  readonly stdout: Writable & { readonly isTTY?: boolean };
+  readonly stderr: Writable & { readonly isTTY?: boolean; readonly columns?: number };
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** A folder for temporary files. */
+  readonly temporary: string;
+  /** Milliseconds of a clock that never goes back: for progress only, never for an output. */
+  readonly clock: () => number;
+  readonly signal: AbortSignal;
+}
+
+/** Writes and waits until the other end keeps up. */
+export async function writeAll(stream: Writable, data: string | Uint8Array): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    stream.write(data, (error) => {
+      if (error) reject(new CliError("OUTPUT_CLOSED", `standard output: ${error.message}`, { cause: error }, "system"));
+      else resolve();
+    });
+  });
+}
+
+export async function printLine(io: Io, line: string): Promise<void> {
+  await writeAll(io.stdout, `${line}\n`);
+}
+
+export async function printJson(io: Io, value: unknown): Promise<void> {
+  await writeAll(io.stdout, `${JSON.stringify(value, (_key, v) => (typeof v === "bigint" ? v.toString() : v), 2)}\n`);
+}
+
+export function note(io: Io, line: string): void {
+  io.stderr.write(`imgkit: ${line}\n`);
+}

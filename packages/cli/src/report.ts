@@ -1,0 +1,25 @@
+import type { PreparedSource } from "./source.ts";
+
+/** What `--json` says of a source and of what normalising did to it. */
+export interface SourceReport {
+  readonly entries: number;
+  readonly profile: string;
+  readonly scrubbed: readonly { readonly path: string; readonly action: "removed" | "emptied"; readonly reason: string }[];
+  /** How many nodes got another time or owner. */
+  readonly changed: { readonly times: number; readonly owners: number };
+  readonly droppedXattrs: readonly { readonly path: string; readonly detail: string }[];
+  readonly findings: readonly string[];
+}
+
+export function sourceReport(source: PreparedSource): SourceReport {
+  const scrubbed: { path: string; action: "removed" | "emptied"; reason: string }[] = [];
+  const droppedXattrs: { path: string; detail: string }[] = [];
+  const changed = { times: 0, owners: 0 };
+  for (const { path, action, detail } of source.changes) {
+    if (action === "removed" || action === "emptied") scrubbed.push({ path, action, reason: detail });
+    else if (action === "xattr") droppedXattrs.push({ path, detail });
+    else if (action === "time") changed.times++;
+    else changed.owners++;
+  }
+  return { entries: source.tree.size, profile: source.profileUsed, scrubbed, changed, droppedXattrs, findings: source.findings };
+}

@@ -1,0 +1,137 @@
+import { statSync } from "node:fs";
+import { type ByteSource, streamSource } from "@imgkit/bytes";
+import { openFile } from "@imgkit/bytes/node";
+import { detectCompression } from "@imgkit/compress";
+import { decompress } from "@imgkit/compress/node";
+import { type Change, type NormaliseOptions, normalise, readTar, type Tree, writeTar } from "@imgkit/core";
+import { mmdebstrapVersion, readDirectory, runMmdebstrap, type SpooledSource, spoolStream } from "@imgkit/core/node";
+import { type Digested, digesting, digestSource, digestStream } from "./digest.ts";
+import { CliError } from "./errors.ts";
+import type { Io } from "./io.ts";
+import { normaliseOptions, type TreeOptions } from "./options.ts";
+import type { Progress } from "./progress.ts";
+import type { RecordedFile } from "./record.ts";
+
+/** A SOURCE of the command line, opened. */
+export interface OpenedSource {
+  readonly tree: Tree;
+  /** What the source held that the tree does not, a sentence each. */
+  readonly findings: readonly string[];
+  readonly profile: "debian" | "none";
+  /** Its entry in a record; computing it may read the source once more. */
+  recorded(): Promise<RecordedFile>;
+  close(): void;
+}
+
+/** A source brought to its epoch. */
+export interface PreparedSource extends OpenedSource {
+  readonly changes: readonly Change[];
+  readonly profileUsed: string;
+}
+
+/** Transports of skopeo's that name something else than a path. */
+const transports = /^(docker|oci|oci-archive|docker-archive|docker-daemon|containers-storage|dir|apko|ostree|tarball|sif):/;
+
+/** Opens a source and normalises it as the options say. */
+export async function prepareSource(spec: string, options: TreeOptions, epoch: number, io: Io, progress: Progress): Promise<PreparedSource> {
+  const source = await openSource(spec, options, epoch, io, progress);
+  try {
+    const how: NormaliseOptions = normaliseOptions(options, epoch, source.profile);
+    const { tree, changes } = normalise(source.tree, how);
+    return { ...source, tree, changes, profileUsed: how.profile?.name ?? "none" };
+  } catch (error) {
+    source.close();
+    throw error;
+  }
+}
+
+async function openSource(spec: string, options: TreeOptions, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
+  if (spec === "-") return openStdin(io, progress);
+  if (spec.startsWith("mmdebstrap:")) return openMmdebstrap(spec, epoch, io, progress);
+  const stat = statSync(spec, { throwIfNoEntry: false });
+  if (stat === undefined && transports.test(spec)) {
+    throw new CliError("UNKNOWN_KIND", "a kind of source that this version does not read", {
+      path: spec,
+      expected: "a directory, a tar, - or mmdebstrap:SUITE",
+    });
+  }
+  return stat?.isDirectory() ? openDirectory(spec, options) : openTarFile(spec, io, progress);
+}
+
+async function openDirectory(path: string, options: TreeOptions): Promise<OpenedSource> {
+  const findings: string[] = [];
+  const tree = await readDirectory(path, { xattrs: options.xattrs, onFinding: (finding) => findings.push(finding.message) });
+  return {
+    tree,
+    findings,
+    profile: "none",
+    // A folder has no bytes of its own: its digest is that of its tree as a tar/1, before anything was changed.
+    recorded: async () => ({ name: path, kind: "tree", ...(await digestStream(writeTar(tree, { epoch: 0 }))) }),
+    close() {},
+  };
+}
+
+async function openTarFile(path: string, io: Io, progress: Progress): Promise<OpenedSource> {
+  const file = openFile(path);
+  try {
+    const head = await file.read(0, Math.min(16, file.size));
+    const recorded = async (): Promise<RecordedFile> => ({ name: path, kind: "file", ...(await digestSource(file)) });
+    if (detectCompression(head) === "none") return await openTar(path, file, recorded, () => file.close());
+    const spool = await spoolStream(decompress(counted(streamSource(file), file.size, progress), { path }), io.temporary);
+    return await openSpooled(path, spool, recorded, () => file.close());
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+async function openStdin(io: Io, progress: Progress): Promise<OpenedSource> {
+  const input = digesting(counted(io.stdin, undefined, progress));
+  const spool = await spoolStream(decompress(input.stream, { path: "standard input" }), io.temporary);
+  const seen: Digested = input.result();
+  return openSpooled("-", spool, async () => ({ name: "-", kind: "stream", ...seen }));
+}
+
+async function openMmdebstrap(spec: string, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
+  const { env, signal } = io;
+  const tool = `mmdebstrap ${await mmdebstrapVersion(env)}`;
+  const input = digesting(counted(runMmdebstrap(spec, { epoch, env, signal }), undefined, progress));
+  const spool = await spoolStream(input.stream, io.temporary);
+  const seen = input.result();
+  const source = await openSpooled(spec, spool, async () => ({ name: spec, kind: "stream", tool, ...seen }));
+  return { ...source, profile: "debian" };
+}
+
+/** The tar in a spooled stream; the temporary file goes with `close`, or now if it is no tar. */
+async function openSpooled(
+  name: string,
+  spool: SpooledSource,
+  recorded: () => Promise<RecordedFile>,
+  close: () => void = () => undefined,
+): Promise<OpenedSource> {
+  const closeBoth = (): void => {
+    spool.close();
+    close();
+  };
+  try {
+    return await openTar(name === "-" ? "standard input" : name, spool, recorded, closeBoth);
+  } catch (error) {
+    spool.close();
+    throw error;
+  }
+}
+
+async function openTar(name: string, source: ByteSource, recorded: () => Promise<RecordedFile>, close: () => void): Promise<OpenedSource> {
+  const { tree, findings } = await readTar(source, { name });
+  return { tree, findings: findings.map((f) => `${f.path}: ${f.detail}`), profile: "none", recorded, close };
+}
+
+/** Reports each chunk's progress on its way through. */
+async function* counted(stream: AsyncIterable<Uint8Array>, total: number | undefined, progress: Progress): AsyncGenerator<Uint8Array, void, undefined> {
+  let done = 0;
+  for await (const chunk of stream) {
+    done += chunk.length;
+    progress.update(done, total);
+    yield chunk;
+  }
+}
