@@ -23,6 +23,8 @@ export type ErrorKind = "input" | "system";
 export class ImgkitError<Code extends string = string> extends Error {
   readonly code: Code;
   readonly kind: ErrorKind;
+  /** What was wrong, without the facts: for whoever knows one more and throws the error again. */
+  readonly sentence: string;
   readonly facts: ErrorFacts;
 
   constructor(code: Code, sentence: string, facts: ErrorFacts = {}, kind: ErrorKind = "input") {
@@ -30,6 +32,7 @@ export class ImgkitError<Code extends string = string> extends Error {
     this.name = new.target.name;
     this.code = code;
     this.kind = kind;
+    this.sentence = sentence;
     this.facts = facts;
   }
 }
