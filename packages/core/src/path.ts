@@ -1,4 +1,4 @@
-import { compareNames, encodeName } from "@imgkit/bytes";
+import { compareNames, decodeName, encodeName } from "@imgkit/bytes";
 import { CoreError } from "./errors.ts";
 
 /** The path of the folder that a path stands in; the root's is the root. */
@@ -40,7 +40,7 @@ export function comparePaths(a: string, b: string): number {
 
 /** Linux's limits: a name of 255 bytes, a path of 4,095. */
 const NAME_MAX = 255;
-const PATH_MAX = 4095;
+export const PATH_MAX = 4095;
 
 /**
  * Checks that a path is one that a Tree may hold.
@@ -52,6 +52,7 @@ export function checkPath(path: string): void {
     throw new CoreError("BAD_PATH", "not a path that a tree can hold", { path, expected });
   };
   if (path.includes("\0")) refuse("no NUL byte");
+  if (!isNameText(path)) refuse("the text that its bytes decode to");
   if (byteLength(path) > PATH_MAX) refuse(`at most ${PATH_MAX} bytes`);
   for (const name of path.split("/")) {
     if (name === "" || name === "." || name === "..") refuse('components that are not empty, "." or ".."');
@@ -59,7 +60,14 @@ export function checkPath(path: string): void {
   }
 }
 
-function byteLength(text: string): number {
+/** Whether a text is the one that `decodeName` gives for its bytes: two texts of the same bytes would be two nodes with one name. */
+export function isNameText(text: string): boolean {
+  if (!/\p{Surrogate}/u.test(text)) return true;
+  return !/[^\P{Surrogate}\u{dc80}-\u{dcff}]/u.test(text) && decodeName(encodeName(text)) === text;
+}
+
+/** Length in bytes, or a lower bound of it where it is short anyway. */
+export function byteLength(text: string): number {
   // Each UTF-16 code unit is at most three bytes: short texts need no encoding to be known as short.
   return text.length * 3 <= NAME_MAX ? text.length : encodeName(text).length;
 }

@@ -1,6 +1,6 @@
 import { CoreError } from "./errors.ts";
 import { type HardLinkNode, type InodeNode, noXattrs, type TreeNode } from "./node.ts";
-import { checkPath, comparePaths, parentOf } from "./path.ts";
+import { byteLength, checkPath, comparePaths, isNameText, PATH_MAX, parentOf } from "./path.ts";
 
 /**
  * A root file system: an immutable set of nodes with one order, that of `comparePaths`, however it was made. Every
@@ -15,7 +15,7 @@ export class Tree implements Iterable<TreeNode> {
 
   /**
    * A tree of these nodes, given in any order. Folders that none of them names are added with mode 0755, owner 0:0 and
-   * the time zero (`missingFolders` tells which). Hard links may point at any name of their inode, through other links.
+   * the time zero. Hard links may point at any name of their inode, through other links.
    * @throws CoreError BAD_PATH, BAD_NODE (a value that no format holds), DUPLICATE_PATH, PARENT_NOT_DIRECTORY, BAD_LINK (no
    * such target, a directory, or a circle).
    */
@@ -58,20 +58,23 @@ export class Tree implements Iterable<TreeNode> {
     return this.#nodes.values();
   }
 
-  /** A new tree of the nodes that `step` makes of these: `undefined` drops a node. Dropping a hard link's target keeps its other names. */
+  /**
+   * A new tree of the nodes that `step` makes of these; `undefined` drops a node. What is dropped or gets another path keeps its
+   * further names: when the node that holds an inode goes, `step` is given the next name as that node, and hard links follow
+   * a changed path unless `step` itself gave them another target.
+   */
   map(step: (node: TreeNode) => TreeNode | undefined): Tree {
     const out: TreeNode[] = [];
-    const moved = new Map<string, string>();
+    /** Where the inode of an old path went, if not to that path; `undefined` while none of its names was kept. */
+    const moved = new Map<string, string | undefined>();
     for (const node of this) {
-      const heir = node.type === "hardlink" ? moved.get(node.target) : undefined;
-      const whole: TreeNode = heir === undefined ? node : heir === "" ? { ...this.inode(node), path: node.path } : { ...(node as HardLinkNode), target: heir };
-      const made = step(whole);
-      if (made !== undefined) out.push(made);
-      if (node.type === "hardlink") {
-        if (heir === "" && made !== undefined) moved.set(node.target, made.path);
-      } else if (made === undefined) {
-        moved.set(node.path, "");
-      }
+      const target = node.type === "hardlink" ? node.target : node.path;
+      const heir = node.type === "hardlink" && moved.has(target) && moved.get(target) === undefined;
+      const made = step(heir ? { ...this.inode(node), path: node.path } : node);
+      if (heir || (node.type !== "hardlink" && made?.path !== target)) moved.set(target, made?.path);
+      if (made === undefined) continue;
+      const follows = made.type === "hardlink" && node.type === "hardlink" && made.target === target;
+      out.push(follows ? { ...made, target: moved.get(target) ?? target } : made);
     }
     return Tree.from(out);
   }
@@ -91,12 +94,16 @@ function checkNode(node: TreeNode): void {
     integer("major", node.major, 0x1f_ffff);
     integer("minor", node.minor, 0x1f_ffff);
   }
-  if (node.type === "symlink" && (node.target === "" || node.target.includes("\0"))) {
-    refuse("target", "a text that is not empty and holds no NUL", JSON.stringify(node.target));
+  if (node.type === "symlink") {
+    const { target } = node;
+    if (target === "" || target.includes("\0") || !isNameText(target)) {
+      refuse("target", "a text that is not empty, holds no NUL and is what its bytes decode to", JSON.stringify(target));
+    }
+    if (byteLength(target) > PATH_MAX) refuse("target", `at most ${PATH_MAX} bytes`, `${byteLength(target)} bytes`);
   }
   if (node.path === "" && node.type !== "directory") refuse("type", "a directory for the root", node.type);
   for (const name of node.xattrs.keys()) {
-    if (!/^[^.\0]+\.[^\0]+$/.test(name)) refuse("xattrs", "names such as user.comment", JSON.stringify(name));
+    if (!/^[^.\0]+\.[^\0]+$/.test(name) || !isNameText(name)) refuse("xattrs", "names such as user.comment", JSON.stringify(name));
   }
 }
 
