@@ -1,13 +1,17 @@
 import { memorySource } from "@imgkit/bytes";
+import type { InodeNode } from "../node.ts";
 import type { Tree } from "../tree.ts";
 import type { Change, Normalised } from "./step.ts";
 
 /** One thing that a profile takes out of a tree. */
 export interface ScrubRule {
-  /** `contents`: all below the directory, not the directory itself. `node`: this path. `empty`: a file's content, not the file. */
+  /**
+   * `contents`: all below the directory, not the directory itself. `node`: this path, with what is below it. `empty`: a file's
+   * content, not the file.
+   */
   readonly what: "contents" | "node" | "empty";
   readonly path: string;
-  /** Paths right below `path` that stay, with what is in them. */
+  /** Names right below `path` that stay, with what is in them. */
   readonly except?: readonly string[];
   /** Why it may not be in an image that others shall recompute. */
   readonly reason: string;
@@ -63,29 +67,43 @@ export const scrubProfiles: Readonly<Record<"debian" | "none", ScrubProfile>> = 
   none: { name: "none", rules: [] },
 };
 
-/** Takes out what a profile names. A hard link to a removed file keeps the content. */
+/**
+ * Takes out what a profile names. A hard link to a removed file keeps the content; emptying a file empties all names of it, as
+ * writing to one of them would.
+ */
 export function scrub(tree: Tree, profile: ScrubProfile): Normalised {
   const changes: Change[] = [];
-  const rules = new Map<string, ScrubRule>(profile.rules.filter((r) => r.what !== "contents").map((r) => [r.path, r]));
-  const folders = profile.rules.filter((r) => r.what === "contents");
+  const removals = profile.rules.filter((rule) => rule.what !== "empty");
+  const emptied = inodesToEmpty(tree, profile);
   const out = tree.map((given) => {
-    const rule = rules.get(given.path);
-    const folder = folders.find((r) => given.path.startsWith(`${r.path}/`) && !isExcepted(given.path, r));
-    if (folder !== undefined || rule?.what === "node") {
-      changes.push({ path: given.path, action: "removed", detail: (folder ?? rule)?.reason ?? "" });
+    const { path } = given;
+    const removal = removals.find((rule) => isRemoved(path, rule));
+    if (removal !== undefined) {
+      changes.push({ path, action: "removed", detail: removal.reason });
       return undefined;
     }
-    const inode = tree.inode(given);
-    if (rule?.what === "empty" && inode.type === "file" && inode.content.size > 0) {
-      changes.push({ path: given.path, action: "emptied", detail: rule.reason });
-      return { ...inode, path: given.path, content: memorySource(new Uint8Array(0)) };
-    }
-    return given;
+    const rule = emptied.get(tree.inode(tree.get(path) ?? given));
+    if (rule === undefined) return given;
+    changes.push({ path, action: "emptied", detail: rule.path === path ? rule.reason : `a further name of ${rule.path}: ${rule.reason}` });
+    return given.type === "file" ? { ...given, content: memorySource(new Uint8Array(0)) } : given;
   });
   return { tree: out, changes };
 }
 
-function isExcepted(path: string, rule: ScrubRule): boolean {
+function inodesToEmpty(tree: Tree, profile: ScrubProfile): ReadonlyMap<InodeNode, ScrubRule> {
+  const inodes = new Map<InodeNode, ScrubRule>();
+  for (const rule of profile.rules) {
+    const node = rule.what === "empty" ? tree.get(rule.path) : undefined;
+    const inode = node === undefined ? undefined : tree.inode(node);
+    if (inode?.type === "file" && inode.content.size > 0) inodes.set(inode, rule);
+  }
+  return inodes;
+}
+
+function isRemoved(path: string, rule: ScrubRule): boolean {
+  if (!path.startsWith(rule.path)) return false;
+  if (path.length === rule.path.length) return rule.what === "node";
+  if (path[rule.path.length] !== "/") return false;
   const name = path.slice(rule.path.length + 1).split("/", 1)[0] ?? "";
-  return rule.except?.includes(name) ?? false;
+  return !(rule.except?.includes(name) ?? false);
 }
