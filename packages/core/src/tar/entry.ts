@@ -1,8 +1,9 @@
-import { decodeName } from "@imgkit/bytes";
+import { decodeName, equalBytes } from "@imgkit/bytes";
 import { CoreError } from "../errors.ts";
-import { noXattrs, type TreeNode } from "../node.ts";
-import { MAGIC_POSIX, MAX_OCTAL_11, type TarHeader } from "./header.ts";
-import { decodeXattrKey, type PaxRecords, parsePaxTime, XATTR_PREFIX } from "./pax.ts";
+import type { TreeNode } from "../node.ts";
+import { MAGIC_GNU, MAGIC_POSIX, MAX_OCTAL_11, type TarHeader } from "./header.ts";
+import { type PaxRecords, parsePaxTime } from "./pax.ts";
+import { xattrsOf } from "./xattrs.ts";
 
 /** What came before an entry's header and changes what it says. */
 export interface Overrides {
@@ -18,6 +19,7 @@ export interface EntryNote {
 
 /** An entry's metadata with every override applied. */
 export interface EntryMeta {
+  readonly type: TreeNode["type"];
   readonly path: string;
   readonly mode: number;
   readonly uid: number;
@@ -29,69 +31,82 @@ export interface EntryMeta {
   readonly size: number;
   /** A symlink's text, or the tree path that a hard link names. */
   readonly link: string;
-  readonly notes: readonly EntryNote[];
 }
 
-/** The kind of node of an entry, or undefined for one that no tree holds. */
-export function typeOf(header: TarHeader): TreeNode["type"] | undefined {
-  switch (header.typeflag) {
-    case "\0":
-    case "0":
-      // v7 marks a directory by the slash at the end of its name only; every reader still honours it.
-      return header.name.at(-1) === 0x2f ? "directory" : "file";
-    case "7":
-    case "S":
-      return "file";
-    case "1":
-      return "hardlink";
-    case "2":
-      return "symlink";
-    case "3":
-      return "char";
-    case "4":
-      return "block";
-    case "5":
-      return "directory";
-    case "6":
-      return "fifo";
-    default:
-      return undefined;
-  }
+const kinds: Readonly<Record<string, TreeNode["type"]>> = {
+  "\0": "file",
+  "0": "file",
+  "1": "hardlink",
+  "2": "symlink",
+  "3": "char",
+  "4": "block",
+  "5": "directory",
+  "6": "fifo",
+  // A file that should be stored in one piece: read as any file.
+  "7": "file",
+  // GNU tar's old sparse format.
+  S: "file",
+};
+
+/** Whether a tree holds entries of this type flag. */
+export function isKnownType(typeflag: string): boolean {
+  return Object.hasOwn(kinds, typeflag);
 }
 
 /**
  * Puts header, long names and PAX records together.
- * @throws CoreError TAR_AMBIGUOUS where readers disagree on which of them holds, TAR_BAD_PAX on a value that is none, BAD_PATH.
+ * @throws CoreError TAR_AMBIGUOUS where readers disagree on which of them holds, TAR_BAD_HEADER on a negative size, TAR_BAD_PAX on a value
+ * that is none, TAR_UNSUPPORTED, BAD_PATH.
  */
-export function entryMeta(entry: Overrides & { header: TarHeader }, archive: string, offset: number, sparsePath?: Uint8Array): EntryMeta {
+export function entryMeta(entry: Overrides & { header: TarHeader }, path: string, offset: number, sparsePath?: Uint8Array): EntryMeta {
   const { header, records } = entry;
-  const context = { archive, offset };
-  const rawPath = choose("path", sparsePath ?? records.get("path"), entry.longName, headerPath(header), context);
+  const context = { path, offset };
+  const charset = records.get("hdrcharset");
+  if (charset !== undefined && !charsets.includes(decodeName(charset))) {
+    throw new CoreError("TAR_UNSUPPORTED", "names in a character set that is not read", {
+      ...context,
+      field: "hdrcharset",
+      expected: charsets.join(" or "),
+      found: JSON.stringify(decodeName(charset)),
+    });
+  }
+  const rawPath = choose("path", sparsePath ?? records.get("path"), entry.longName, headerPath(header, context), context);
   const rawLink = choose("linkpath", records.get("linkpath"), entry.longLink, header.linkname, context);
   const number = (key: string, fallback: number): number => paxNumber(records, key, context) ?? fallback;
+  const kind = kinds[header.typeflag] ?? "file";
   return {
-    path: treePath(decodeName(rawPath), context),
+    // v7 marks a directory by the slash at the end of its name only; every reader still honours it.
+    type: kind === "file" && rawPath.at(-1) === SLASH ? "directory" : kind,
+    path: treePath(decodeName(rawPath), "path", context),
     mode: header.mode & 0o7777,
     uid: number("uid", header.uid),
     gid: number("gid", header.gid),
     mtime: paxTime(records, context) ?? BigInt(header.mtime) * 1_000_000_000n,
-    xattrs: xattrsOf(records),
+    xattrs: xattrsOf(records, context),
     size: entrySize(header, paxNumber(records, "size", context), context),
-    link: header.typeflag === "1" ? treePath(decodeName(rawLink), context) : decodeName(rawLink),
-    notes: notesOf(records),
+    link: kind === "hardlink" ? treePath(decodeName(rawLink), "linkpath", context) : decodeName(rawLink),
   };
 }
 
+const SLASH = 0x2f;
+
+/** UTF-8, and bytes as they are: names are taken as bytes either way. */
+const charsets = ["BINARY", "ISO-IR 10646 2000 UTF-8"];
+
+/** The archive's name and the offset of the entry's header in it. */
 interface Context {
-  readonly archive: string;
+  readonly path: string;
   readonly offset: number;
 }
 
 function choose(field: string, pax: Uint8Array | undefined, long: Uint8Array | undefined, plain: Uint8Array, context: Context): Uint8Array {
+  if (pax?.length === 0) {
+    // POSIX: the record takes the field away. Go then takes the header's, GNU tar the empty text.
+    throw new CoreError("TAR_AMBIGUOUS", "a PAX record without a value", { ...context, field });
+  }
   if (pax !== undefined && long !== undefined && decodeName(pax) !== decodeName(long)) {
     throw new CoreError("TAR_AMBIGUOUS", "a PAX record and a GNU long name disagree", {
-      path: context.archive,
-      offset: context.offset,
+      ...context,
       field,
       expected: JSON.stringify(decodeName(pax)),
       found: JSON.stringify(decodeName(long)),
@@ -100,24 +115,26 @@ function choose(field: string, pax: Uint8Array | undefined, long: Uint8Array | u
   return pax ?? long ?? plain;
 }
 
-function headerPath(header: TarHeader): Uint8Array {
-  const posix = header.magic.every((byte, i) => byte === MAGIC_POSIX[i]);
-  if (!posix || header.prefix.length === 0) return header.name;
+function headerPath(header: TarHeader, context: Context): Uint8Array {
+  if (header.prefix.length === 0 || equalBytes(header.magic, MAGIC_GNU)) return header.name;
+  if (!equalBytes(header.magic, MAGIC_POSIX)) {
+    // Python puts the prefix before the name whatever the magic is, Go looks at the version too, GNU tar does not.
+    throw new CoreError("TAR_AMBIGUOUS", "a name's prefix in a header that is neither POSIX nor GNU", { ...context, field: "magic" });
+  }
   const out = new Uint8Array(header.prefix.length + 1 + header.name.length);
   out.set(header.prefix);
-  out[header.prefix.length] = 0x2f;
+  out[header.prefix.length] = SLASH;
   out.set(header.name, header.prefix.length + 1);
   return out;
 }
 
 /** A path of an archive as a path of a tree: leading `./` and `/` and doubled slashes go; `..` is refused, never resolved. */
-function treePath(text: string, context: Context): string {
+function treePath(text: string, field: string, context: Context): string {
   const names = text.split("/").filter((name) => name !== "" && name !== ".");
   if (names.includes("..")) {
     throw new CoreError("BAD_PATH", 'an archive entry with ".." in its path', {
-      path: context.archive,
-      offset: context.offset,
-      field: "path",
+      ...context,
+      field,
       found: JSON.stringify(text),
       hint: "Such an entry writes outside of the tree.",
     });
@@ -128,11 +145,10 @@ function treePath(text: string, context: Context): string {
 /** CVE-2025-62518: readers that take different sizes see different archives. GNU tar and Python write 0 in the header past 8 GiB. */
 function entrySize(header: TarHeader, pax: number | undefined, context: Context): number {
   const size = pax ?? header.size;
-  const agree = pax === undefined || pax === header.size || (header.size === 0 && pax > MAX_OCTAL_11);
-  if (!agree || size < 0) {
+  if (size < 0) throw new CoreError("TAR_BAD_HEADER", "a negative size", { ...context, field: "size", found: String(size) });
+  if (size !== header.size && !(header.size === 0 && size > MAX_OCTAL_11)) {
     throw new CoreError("TAR_AMBIGUOUS", "the PAX size and the header's size disagree", {
-      path: context.archive,
-      offset: context.offset,
+      ...context,
       field: "size",
       expected: String(header.size),
       found: String(size),
@@ -160,30 +176,20 @@ function paxTime(records: PaxRecords, context: Context): bigint | undefined {
 
 function badRecord(field: string, text: string, expected: string, context: Context): CoreError {
   return new CoreError("TAR_BAD_PAX", "a PAX record with a bad value", {
-    path: context.archive,
-    offset: context.offset,
+    ...context,
     field,
     expected,
     found: JSON.stringify(text),
   });
 }
 
-function xattrsOf(records: PaxRecords): ReadonlyMap<string, Uint8Array> {
-  let out: Map<string, Uint8Array> | undefined;
-  for (const [key, value] of records) {
-    if (!key.startsWith(XATTR_PREFIX)) continue;
-    out ??= new Map();
-    out.set(decodeXattrKey(key), value);
-  }
-  return out ?? noXattrs;
-}
-
-// Records that say nothing which a tree should hold: names of owners (ids hold), other times, bookkeeping of the writer, and the
-// second spelling of xattrs that bsdtar adds to SCHILY.xattr (base64, with URL-encoded names).
+// Records that were read elsewhere, or that say nothing which a tree should hold: names of owners (ids hold), other times,
+// bookkeeping of the writer.
 const silent =
   /^(path|linkpath|size|uid|gid|mtime|atime|ctime|uname|gname|comment|charset|hdrcharset|SCHILY\.(xattr\..*|dev|ino|nlink|filetype|fflags|realsize)|LIBARCHIVE\.(xattr\..*|creationtime|symlinktype)|RHT\.security\.selinux|GNU\.sparse\..*|GNU\.volume\..*|MSWINDOWS\..*)$/;
 
-function notesOf(records: PaxRecords): EntryNote[] {
+/** What an extended header says that no tree holds. */
+export function notesOf(records: PaxRecords): EntryNote[] {
   const notes: EntryNote[] = [];
   for (const key of records.keys()) {
     if (silent.test(key)) continue;

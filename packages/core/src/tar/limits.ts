@@ -2,17 +2,22 @@
 export interface TarLimits {
   /** Entries, headers of every kind counted. */
   readonly entries: number;
-  /** Bytes of one extended header or GNU long name. */
+  /** Bytes of one extended header, GNU long name or sparse map. */
   readonly extendedHeader: number;
   /** Components of a path. */
   readonly depth: number;
   /** Sum of the sizes of all files, in bytes: sparse files count with the size that they claim. */
   readonly totalSize: number;
+  /** Bytes of memory, roughly, that extended attributes, long texts, sparse maps and findings may take. */
+  readonly metadata: number;
 }
 
 export const defaultTarLimits: TarLimits = {
-  entries: 10_000_000,
-  extendedHeader: 8 * 1024 * 1024,
+  // A node takes about 500 bytes of memory: together with `metadata` this stays in the heap that Node has by default.
+  entries: 3_000_000,
+  // As Go's archive/tar.
+  extendedHeader: 2 ** 20,
   depth: 1024,
   totalSize: 2 ** 44,
+  metadata: 2 ** 28,
 };

@@ -1,4 +1,4 @@
-import { encodeName } from "@imgkit/bytes";
+import { decodeName, encodeName } from "@imgkit/bytes";
 import { CoreError } from "../errors.ts";
 
 // PAX extended header records (POSIX.1-2024, pax, "pax Extended Header"): `LENGTH KEY=VALUE\n`, LENGTH in decimal and
@@ -57,14 +57,10 @@ export function parsePaxRecords(data: Uint8Array, path: string, offset: number):
     if (end > data.length || data[end - 1] !== 0x0a) refuse("a PAX record ends where its length does not say", `length ${digits}`);
     const equals = data.indexOf(0x3d, space);
     if (equals < 0 || equals >= end - 1 || equals === space + 1) refuse("a PAX record has no key", `${end - at} bytes without =`);
-    records.push([keyText(data.subarray(space + 1, equals)), data.slice(equals + 1, end - 1)]);
+    records.push([decodeName(data.subarray(space + 1, equals)), data.slice(equals + 1, end - 1)]);
     at = end;
   }
   return records;
-}
-
-function keyText(bytes: Uint8Array): string {
-  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
 }
 
 /**

@@ -2,7 +2,7 @@ import { type ByteRange, type ByteSource, checkRange } from "@imgkit/bytes";
 import { CoreError } from "../errors.ts";
 import { BLOCK, parseNumber } from "./header.ts";
 import type { TarLimits } from "./limits.ts";
-import type { PaxRecords } from "./pax.ts";
+import { type PaxRecords, paxText } from "./pax.ts";
 
 // GNU tar's sparse files: type S (its old format) and the PAX formats 0.0, 0.1 and 1.0 (GNU tar manual, "Sparse Formats").
 
@@ -21,6 +21,8 @@ interface SparseContext {
   readonly limits: TarLimits;
   /** Reads on from behind the header. */
   read(length: number): Promise<Uint8Array>;
+  /** Counts bytes that stay in memory. */
+  keep(bytes: number): void;
 }
 
 /** The fields of type S in the header's last bytes, and of the blocks that may follow (GNU tar src/tar.h, oldgnu_header, sparse_header). */
@@ -47,6 +49,20 @@ export async function gnuSparseFile(header: Uint8Array, context: SparseContext):
   const size = number(parseNumber(header.subarray(OLD.realSize, OLD.realSize + OLD.numberLength)), context);
   // The extension blocks stand before the data and are not counted in the entry's size.
   return { path: undefined, consumed: 0, content: (data) => sparseSource(size, map, data, context) };
+}
+
+/**
+ * Format 0.0 gives its map as many records of two keys that alternate: here they become the one record of format 0.1. Records
+ * that do not alternate are left as they are.
+ */
+export function joinSparsePairs(records: readonly [string, Uint8Array][]): [string, Uint8Array][] {
+  const isPart = (key: string): boolean => key === "GNU.sparse.offset" || key === "GNU.sparse.numbytes";
+  const parts = records.filter(([key]) => isPart(key));
+  const alternate = parts.length % 2 === 0 && parts.every(([key], i) => key === (i % 2 === 0 ? "GNU.sparse.offset" : "GNU.sparse.numbytes"));
+  if (parts.length === 0 || !alternate) return [...records];
+  const decoder = new TextDecoder();
+  const map = parts.map(([, value]) => decoder.decode(value)).join(",");
+  return [...records.filter(([key]) => !isPart(key)), ["GNU.sparse.map", paxText(map)]];
 }
 
 /** The file of a PAX sparse entry, or undefined when the records tell of none. */
@@ -129,6 +145,7 @@ function checkEntries(count: number, context: SparseContext): void {
 }
 
 function sparseSource(size: number, map: readonly ByteRange[], data: ByteSource, context: SparseContext): ByteSource {
+  context.keep(map.length * 64);
   const starts: number[] = [];
   let stored = 0;
   let end = 0;
