@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { addCompletion } from "./commands/completion.ts";
+import { addDisk } from "./commands/disk.ts";
 import { addImage } from "./commands/image.ts";
 import { addRootfs } from "./commands/rootfs.ts";
 import type { Context } from "./context.ts";
@@ -17,6 +18,7 @@ export function makeProgram(context: Context): Command {
     .configureOutput({ writeOut: (text) => context.io.stdout.write(text), writeErr: () => undefined });
   addRootfs(program, context);
   addImage(program, context);
+  addDisk(program, context);
   addCompletion(program, context);
   for (const command of program.commands) inheritSettings(program, command);
   return program;

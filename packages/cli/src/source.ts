@@ -5,6 +5,7 @@ import { detectCompression } from "@imgkit/compress";
 import { decompress } from "@imgkit/compress/node";
 import { type Change, type NormaliseOptions, normalise, readTar, type Tree, writeTar } from "@imgkit/core";
 import { mmdebstrapVersion, readDirectory, runMmdebstrap, type SpooledSource, spoolStream } from "@imgkit/core/node";
+import { DiskError, detectFileSystem } from "@imgkit/disk";
 import { type Digested, digesting, digestSource, digestStream } from "./digest.ts";
 import { CliError } from "./errors.ts";
 import type { Io } from "./io.ts";
@@ -42,6 +43,26 @@ export async function prepareSource(spec: string, options: TreeOptions, epoch: n
   } catch (error) {
     source.close();
     throw error;
+  }
+}
+
+const USTAR_AT = 257;
+
+/** Whether a path names an image of a file system rather than a tar or a directory. */
+export async function isFileSystemImage(path: string): Promise<boolean> {
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return false;
+  const file = openFile(path);
+  try {
+    // A file in a tar can stand where a file system has its magic number: what says that it is a tar is one.
+    const magic = await file.read(Math.min(file.size, USTAR_AT), Math.min(file.size, USTAR_AT + 5));
+    if (new TextDecoder().decode(magic) === "ustar") return false;
+    await detectFileSystem(file);
+    return true;
+  } catch (error) {
+    if (error instanceof DiskError && error.code === "UNKNOWN_FILE_SYSTEM") return false;
+    throw error;
+  } finally {
+    file.close();
   }
 }
 
