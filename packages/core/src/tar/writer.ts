@@ -47,7 +47,8 @@ export async function* writeTar(tree: Tree, options: WriteTarOptions): AsyncGene
     parts.push(bytes);
     held += bytes.length;
   };
-  for (const node of tree) {
+  for (const member of tree) {
+    const node = archived(tree, member);
     put(entryHeader(node, epoch));
     if (held >= CHUNK) yield flush();
     if (node.type !== "file") continue;
@@ -78,6 +79,13 @@ const typeflags: Readonly<Record<TreeNode["type"], string>> = {
   directory: "5",
   fifo: "6",
 };
+
+/** GNU tar knows further names of files and symlinks only: each name of a device or fifo is a node of its own in the archive. */
+function archived(tree: Tree, node: TreeNode): TreeNode {
+  if (node.type !== "hardlink") return node;
+  const inode = tree.inode(node);
+  return inode.type === "file" || inode.type === "symlink" ? node : { ...inode, path: node.path };
+}
 
 /** What stands before a node's content: its header, with an extended header before it when the plain one cannot hold it all. */
 export function entryHeader(node: TreeNode, epoch: number): Uint8Array {
