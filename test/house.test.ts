@@ -81,6 +81,7 @@ describe("a wrong import fails the build", () => {
   test.each<[rule: string, text: string, message: RegExp]>([
     ["node:fs", 'import { readFileSync } from "node:fs";\nexport const a: unknown = readFileSync;\n', /noNodejsModules/],
     ["another package's Node half", 'import { openFile } from "@imgkit/bytes/node";\nexport const a: unknown = openFile;\n', /noRestrictedImports/],
+    ["a package that the manifest does not name", 'import fc from "fast-check";\nexport const a: unknown = fc;\n', /noUndeclaredDependencies/],
     ["process.env", "export const a: unknown = process.env;\n", /noRestrictedGlobals/],
     ["Buffer", "export const a: unknown = Buffer;\n", /noRestrictedGlobals/],
     ["crypto", "export const a: unknown = crypto.getRandomValues(new Uint8Array(1));\n", /noRestrictedGlobals/],
@@ -97,6 +98,14 @@ describe("a wrong import fails the build", () => {
     const verdict = withFile("wrong.ts", text, lint);
     expect(verdict.output).toMatch(message);
     expect(verdict.output).toMatch(/wrong\.ts/);
+    expect(verdict.status).not.toBe(0);
+  });
+
+  test("biome: a circle of imports", () => {
+    const one = 'import { b } from "./wrong-b.ts";\nexport const a: unknown = b;\n';
+    const other = 'import { a } from "./wrong-a.ts";\nexport const b: unknown = a;\n';
+    const verdict = withFile("wrong-a.ts", one, () => withFile("wrong-b.ts", other, lint));
+    expect(verdict.output).toMatch(/noImportCycles/);
     expect(verdict.status).not.toBe(0);
   });
 
