@@ -38,7 +38,7 @@ export interface ErofsImage extends ByteSource {
 /**
  * Lays a tree out as an EROFS file system. Nothing is read from the contents until the image is.
  * @throws DiskError BAD_OPTION for a bad epoch or volume name; EROFS_LIMIT, with path, field and limit, for what EROFS cannot hold (a
- * device number, an xattr's name or size, a link text over 4,095 bytes); later, from `read`, CONTENT_CHANGED when a content does not
+ * device number, an xattr's name or size); later, from `read`, CONTENT_CHANGED when a content does not
  * give what its size promised. BytesError BAD_GUID for a bad UUID.
  */
 export function createErofs(tree: Tree, options: ErofsOptions): ErofsImage {
