@@ -233,7 +233,8 @@ const causes: Readonly<Record<string, readonly [sentence: string, hint: string]>
   EFBIG: ["the file would be too large for the file system", "Write to another file system."],
 };
 
-function outputError(path: string, cause: unknown): BytesError {
+/** The typed error for a failed write, sync or rename of `path`. */
+export function outputError(path: string, cause: unknown): BytesError {
   const code = (cause as NodeJS.ErrnoException).code ?? "";
   const known = causes[code];
   const sentence = `cannot be written: ${known?.[0] ?? (cause as Error).message}`;

@@ -2,7 +2,8 @@
 export function isZero(bytes: Uint8Array, start = 0, end: number = bytes.length): boolean {
   let at = start;
   while (at < end && (bytes.byteOffset + at) % 4 !== 0) if (bytes[at++] !== 0) return false;
-  const count = Math.max(0, end - at) >>> 2;
+  if (at >= end) return true;
+  const count = (end - at) >>> 2;
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset + at, count);
   const steps = count - (count % 8);
   // The assertions are true by construction: every index is below `count`.
