@@ -1,17 +1,18 @@
-import type { ByteSource } from "@imgkit/bytes";
+import { type ByteSource, isZero } from "@imgkit/bytes";
 import { type HashEngine, portableEngine } from "./engine.ts";
 import { VerityError } from "./errors.ts";
 import { TreeFold } from "./fold.ts";
 import { type LayoutInput, type VerityLayout, verityLayout } from "./layout.ts";
 import type { VerityParams } from "./params.ts";
 import { encodeSuperblock } from "./superblock.ts";
-import { isZero } from "./zeros.ts";
 
 export interface TreeBuilderOptions {
   /** UUID of the superblock; needed exactly when the layout has one. */
   readonly uuid?: string;
   /** Default: the portable engine. */
   readonly engine?: HashEngine;
+  /** Awaited when the tree is written and the superblock is not yet: the place to sync, so that a superblock always has its tree. */
+  readonly beforeSuperblock?: () => void | Promise<void>;
 }
 
 /** Writes bytes at a byte offset of the hash file. The array may be kept, but must not be changed. */
@@ -59,6 +60,7 @@ export function createTreeBuilder(layout: VerityLayout, write: WriteAt | undefin
       feed.end();
       const root = feed.fold.finish();
       await drain();
+      await options.beforeSuperblock?.();
       if (superblock !== undefined) await write?.(layout.hashOffset, superblock);
       return root;
     },

@@ -1,1 +1,3 @@
-export {};
+export { formatVerityFiles, rootHashOfFile, verifyVerityFiles } from "./files.node.ts";
+export { nativeEngine } from "./native.node.ts";
+export { buildTreeInFiles, type FileRange, type RangeTreeInput, rangeSource, type ThreadOptions, verifyTreeInFiles } from "./ranges.node.ts";

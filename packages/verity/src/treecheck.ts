@@ -1,11 +1,10 @@
 // Verification from the top down: the top block against the root hash, then every block against the digest that its
 // parent holds for it, level by level, the data last. Loops run over what is there, never over what a header claims.
 
-import { type ByteRange, type ByteSource, equalBytes, toHex } from "@imgkit/bytes";
+import { type ByteRange, type ByteSource, equalBytes, isZero, toHex } from "@imgkit/bytes";
 import { type BlockHasher, blockHasher, type HashEngine } from "./engine.ts";
 import { BlockSet, type FindingList } from "./findings.ts";
 import type { VerityLayout, VerityLevel } from "./layout.ts";
-import { isZero } from "./zeros.ts";
 
 const readSize = 256 * 1024;
 

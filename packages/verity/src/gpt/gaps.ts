@@ -1,5 +1,4 @@
-import type { ByteRange } from "@imgkit/bytes";
-import { isZero } from "../zeros.ts";
+import { type ByteRange, isZero } from "@imgkit/bytes";
 import type { DiskView } from "./copy.ts";
 import { type GptFinding, gptFinding } from "./findings.ts";
 import type { GptRead } from "./read.ts";
