@@ -75,9 +75,12 @@ class Reader {
   }
 
   value(depth: number): JsonValue {
-    if (depth > this.#maxDepth) this.fail("JSON_LIMIT", "the document is nested too deeply", this.at, `at most ${this.#maxDepth} levels`);
     this.space();
-    switch (this.#bytes[this.at]) {
+    const byte = this.#bytes[this.at];
+    if ((byte === OPEN_OBJECT || byte === OPEN_LIST) && depth >= this.#maxDepth) {
+      this.fail("JSON_LIMIT", "the document is nested too deeply", this.at, `at most ${this.#maxDepth} levels`);
+    }
+    switch (byte) {
       case OPEN_OBJECT:
         return this.object(depth);
       case OPEN_LIST:

@@ -1,5 +1,5 @@
 import { existsSync, lstatSync, mkdirSync, readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Sha256Engine } from "@imgkit/bytes";
 import { compareNames } from "@imgkit/bytes";
 import { createOutput, createOutputFolder, nativeSha256, readError } from "@imgkit/bytes/node";
@@ -68,11 +68,15 @@ export interface LayoutWriter {
 /**
  * Starts a layout folder, or the addition of images to one that exists. A new folder appears whole or not at all. Into an existing
  * one, each blob is written whole or not at all, and the images appear together when index.json is replaced.
- * @throws OciError BAD_LAYOUT when the folder exists, is not empty, and is no layout; BytesError OUTPUT_FAILED.
+ * @throws OciError BAD_LAYOUT when something is there that is neither an empty folder nor a layout; BytesError OUTPUT_FAILED.
  */
 export async function createLayout(path: string, sha256: Sha256Engine = nativeSha256): Promise<LayoutWriter> {
-  const exists = statSync(path, { throwIfNoEntry: false })?.isDirectory() === true && readdirSync(path).length > 0;
-  return exists ? extendLayout(path, sha256) : newLayout(path, sha256);
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat?.isDirectory() === false) {
+    throw new OciError("BAD_LAYOUT", "a file stands where the layout belongs", { path, expected: "a folder, or nothing", hint: "Name another path." });
+  }
+  if (stat === undefined || readdirSync(path).length === 0) return newLayout(resolve(path), sha256);
+  return extendLayout(path, sha256);
 }
 
 type Addition = readonly [descriptor: Descriptor, tag: string | undefined];
