@@ -1,5 +1,5 @@
 import { type ByteSource, type ByteStream, streamSource, toHex } from "@imgkit/bytes";
-import { nativeSha256, readFully } from "@imgkit/bytes/node";
+import { nativeSha256, openFile } from "@imgkit/bytes/node";
 
 /** What was read or written, as a record and `--json` name it. */
 export interface Digested {
@@ -33,14 +33,12 @@ export async function digestSource(source: ByteSource): Promise<Digested> {
   return digestStream(streamSource(source, 1 << 20));
 }
 
-/** Of a file that is open for reading; `path` names it in errors. */
-export async function digestDescriptor(fd: number, size: number, path: string): Promise<Digested> {
-  return digestSource({
-    size,
-    read(start, end) {
-      const out = new Uint8Array(end - start);
-      readFully(fd, out, start, path);
-      return out;
-    },
-  });
+/** Of a file or block device by its path. */
+export async function digestPath(path: string): Promise<Digested> {
+  const file = openFile(path);
+  try {
+    return await digestSource(file);
+  } finally {
+    file.close();
+  }
 }

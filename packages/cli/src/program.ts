@@ -3,6 +3,8 @@ import { addCompletion } from "./commands/completion.ts";
 import { addDisk } from "./commands/disk.ts";
 import { addImage } from "./commands/image.ts";
 import { addRootfs } from "./commands/rootfs.ts";
+import { addVerify } from "./commands/verify.ts";
+import { addVerity } from "./commands/verity.ts";
 import type { Context } from "./context.ts";
 import { exitCode, failureOf } from "./errors.ts";
 import { type Io, printJson } from "./io.ts";
@@ -19,6 +21,8 @@ export function makeProgram(context: Context): Command {
   addRootfs(program, context);
   addImage(program, context);
   addDisk(program, context);
+  addVerify(program, context);
+  addVerity(program, context);
   addCompletion(program, context);
   for (const command of program.commands) inheritSettings(program, command);
   return program;

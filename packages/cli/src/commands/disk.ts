@@ -1,10 +1,10 @@
 import { createOutput, openFile } from "@imgkit/bytes/node";
 import { type DiskDescription, type DiskInput, type DiskOptions as LayoutOptions, layoutDisk, writeDisk } from "@imgkit/disk";
 import type { Architecture } from "@imgkit/verity";
-import { nativeEngine } from "@imgkit/verity/node";
+import { nativeEngine, rangeSource } from "@imgkit/verity/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Context } from "../context.ts";
-import { type Digested, digestDescriptor, digestSource } from "../digest.ts";
+import { type Digested, digestSource } from "../digest.ts";
 import { note, printJson, printLine } from "../io.ts";
 import { addOutputOptions, addRecordOption, addTreeOptions, epochOf, type OutputOptions, type RecordOptions, type TreeOptions } from "../options.ts";
 import { type Progress, startProgress } from "../progress.ts";
@@ -70,7 +70,7 @@ async function disk(spec: string, options: DiskCommandOptions, context: Context)
     let written: Digested;
     try {
       description = await writeDisk(layout, output, { engine: nativeEngine, onProgress: (done, total) => progress.update(done, total) });
-      written = await digestDescriptor(output.fd, layout.size, options.output);
+      written = await digestSource(rangeSource({ fd: output.fd, path: options.output, start: 0, size: layout.size }));
       output.commit();
     } finally {
       output.abort();

@@ -1,0 +1,242 @@
+import { readFileSync } from "node:fs";
+import { fromHex, toHex } from "@imgkit/bytes";
+import { openFile, readError, writeFileAtomic } from "@imgkit/bytes/node";
+import { defaultSeed } from "@imgkit/disk";
+import {
+  checkVerityParams,
+  deriveVeritySalt,
+  deriveVerityUuid,
+  readSuperblock,
+  type VerityCheck,
+  type VerityParams,
+  verityLayout,
+  veritysetupReport,
+} from "@imgkit/verity";
+import { formatVerityFiles, rootHashOfFile, verifyVerityFiles } from "@imgkit/verity/node";
+import { type Command, InvalidArgumentError } from "commander";
+import type { Context } from "../context.ts";
+import { digestPath } from "../digest.ts";
+import { CliError, exitCode } from "../errors.ts";
+import { printJson, printLine } from "../io.ts";
+import { addOutputOptions, addRecordOption, type OutputOptions, type RecordOptions } from "../options.ts";
+import { startProgress } from "../progress.ts";
+import { writeRecord } from "../record.ts";
+
+// veritysetup's actions, flags and printed lines (veritysetup 2.6), with imgkit's exit codes. What veritysetup draws at random
+// (salt and UUID) comes from a seed here, a fixed one when none is given.
+
+interface HashOptions extends OutputOptions {
+  readonly hash: string;
+  readonly format: number;
+  readonly dataBlockSize: number;
+  readonly hashBlockSize: number;
+  readonly dataBlocks?: number;
+  readonly hashOffset: number;
+  readonly salt?: Uint8Array;
+  readonly superblock: boolean;
+  readonly rootHashFile?: string;
+  readonly verbose?: boolean;
+  readonly debug?: boolean;
+}
+
+interface FormatOptions extends HashOptions, RecordOptions {
+  readonly uuid?: string;
+  readonly seed: string;
+}
+
+export function addVerity(program: Command, context: Context): void {
+  const verity = program
+    .command("verity")
+    .summary("dm-verity trees, with veritysetup's flags and output")
+    .description("Builds, verifies and shows dm-verity hash trees as veritysetup does, on any system and without root.");
+  const action = (name: string): Command => addOutputOptions(addHashOptions(verity.command(name)));
+  addRecordOption(
+    action("format")
+      .summary("build a hash tree")
+      .description("Builds the hash tree of DATA and writes it to HASH (which may be DATA itself, with --hash-offset).")
+      .argument("<data>", "the data: a file or block device")
+      .argument("<hash>", "where the superblock and the tree go")
+      .option("--uuid <uuid>", "of the superblock (default: derived from the seed)")
+      .option("--seed <uuid>", "what salt and UUID derive from unless given; veritysetup draws them at random", defaultSeed)
+      .addHelpText("after", "\nExample:\n  $ imgkit verity format root.erofs root.verity --root-hash-file root.hash")
+      .action((data: string, hash: string, options: FormatOptions) => format(data, hash, options, context)),
+  );
+  action("verify")
+    .summary("verify data against a root hash")
+    .description("Verifies DATA and the tree in HASH against a root hash, and names every bad range. Exit code 1 when there is one.")
+    .argument("<data>", "the data: a file or block device")
+    .argument("<hash>", "the superblock and the tree")
+    .argument("[roothash]", "in hexadecimal; or give --root-hash-file")
+    .addHelpText("after", "\nExample:\n  $ imgkit verity verify root.erofs root.verity $(cat root.hash)")
+    .action((data: string, hash: string, root: string | undefined, options: HashOptions) => verify(data, hash, root, options, context));
+  action("dump")
+    .summary("show a superblock")
+    .description("Prints what the superblock in HASH says.")
+    .argument("<hash>", "the file or block device with the superblock")
+    .action((hash: string, options: HashOptions) => dump(hash, options, context));
+  action("root")
+    .summary("compute a root hash")
+    .description("Prints the root hash of DATA and writes nothing.")
+    .argument("<data>", "the data: a file or block device")
+    .option("--seed <uuid>", "what the salt derives from unless given", defaultSeed)
+    .addHelpText("after", "\nExample:\n  $ imgkit verity root root.erofs --salt -")
+    .action((data: string, options: FormatOptions) => root(data, options, context));
+}
+
+function addHashOptions(command: Command): Command {
+  return command
+    .helpOption("-?, --help", "display help for command")
+    .option("-h, --hash <name>", "hash algorithm", "sha256")
+    .option("--format <number>", "1: normal, 0: original Chrome OS", integer, 1)
+    .option("--data-block-size <bytes>", "block size of the data", integer, 4096)
+    .option("--hash-block-size <bytes>", "block size of the tree", integer, 4096)
+    .option("--data-blocks <blocks>", "how many blocks of the data are covered (default: all)", integer)
+    .option("--hash-offset <bytes>", "where the hash area starts in HASH", integer, 0)
+    .option("-s, --salt <hex>", "salt, 0 to 256 bytes; - for none", parseSalt)
+    .option("--no-superblock", "there is no superblock: give all parameters")
+    .option("--root-hash-file <file>", "read the root hash from there, or write it there (format)")
+    .option("-v, --verbose", "say more")
+    .option("--debug", "say still more");
+}
+
+function integer(text: string): number {
+  if (!/^[0-9]{1,16}$/.test(text) || !Number.isSafeInteger(Number(text))) throw new InvalidArgumentError("Expected a whole number.");
+  return Number(text);
+}
+
+function parseSalt(text: string): Uint8Array {
+  if (text === "-") return new Uint8Array(0);
+  if (!/^([0-9a-fA-F]{2}){0,256}$/.test(text)) throw new InvalidArgumentError("Expected at most 256 bytes in hexadecimal, or -.");
+  return fromHex(text);
+}
+
+function paramsOf(options: HashOptions, salt: Uint8Array): VerityParams {
+  const params = {
+    // veritysetup takes any case and the kernel's names are lower.
+    hash: options.hash.toLowerCase() as VerityParams["hash"],
+    hashType: options.format as VerityParams["hashType"],
+    dataBlockSize: options.dataBlockSize,
+    hashBlockSize: options.hashBlockSize,
+    salt,
+  };
+  checkVerityParams(params);
+  return params;
+}
+
+async function format(data: string, hash: string, options: FormatOptions, context: Context): Promise<void> {
+  const { io } = context;
+  const uuid = options.uuid ?? deriveVerityUuid(options.seed);
+  const progress = startProgress(io, "verity format", options.progress && !options.quiet);
+  const { rootHash, layout } = await formatVerityFiles(data, hash, {
+    ...paramsOf(options, options.salt ?? deriveVeritySalt(options.seed)),
+    ...(options.dataBlocks === undefined ? {} : { dataBlocks: options.dataBlocks }),
+    hashOffset: options.hashOffset,
+    superblock: options.superblock,
+    uuid,
+    onProgress: (done, total) => progress.update(done, total),
+  }).finally(() => progress.end());
+  // As veritysetup: the bare digits, with no newline.
+  if (options.rootHashFile !== undefined) await writeFileAtomic(options.rootHashFile, [new TextEncoder().encode(toHex(rootHash))]);
+  if (options.record !== undefined) {
+    const inputs = [{ name: data, kind: "file" as const, ...(await digestPath(data)) }];
+    const outputs = [{ name: hash, kind: "file" as const, ...(await digestPath(hash)) }];
+    await writeRecord(options.record, { command: "verity format", arguments: context.argv, epoch: undefined, inputs, outputs });
+  }
+  if (options.json) {
+    const { levels: _levels, ...shape } = layout;
+    await printJson(io, {
+      command: "verity format",
+      data,
+      hashDevice: hash,
+      rootHash: toHex(rootHash),
+      ...shape,
+      salt: toHex(layout.salt),
+      ...(layout.superblock ? { uuid } : {}),
+    });
+  } else if (!options.quiet) {
+    const lines = veritysetupReport({ device: hash, layout, rootHash, hashName: options.hash, ...(layout.superblock ? { uuid } : {}) });
+    for (const line of lines) await printLine(io, line);
+    if (options.verbose || options.debug) await printLine(io, "Command successful.");
+  }
+}
+
+async function verify(data: string, hash: string, root: string | undefined, options: HashOptions, context: Context): Promise<void> {
+  const { io } = context;
+  const rootHash = parseRootHash(rootHashText(root, options));
+  const progress = startProgress(io, "verity verify", options.progress && !options.quiet);
+  const check = await verifyVerityFiles(data, hash, rootHash, {
+    hashOffset: options.hashOffset,
+    ...(options.superblock
+      ? {}
+      : {
+          params: { ...paramsOf(options, options.salt ?? new Uint8Array(0)), ...(options.dataBlocks === undefined ? {} : { dataBlocks: options.dataBlocks }) },
+        }),
+    onProgress: (done, total) => progress.update(done, total),
+  }).finally(() => progress.end());
+  if (!check.ok) context.outcome = exitCode.found;
+  if (options.json) {
+    const { ok, rootMatches, complete, findings } = check;
+    await printJson(io, { command: "verity verify", data, hashDevice: hash, rootHash: toHex(rootHash), ok, rootMatches, complete, findings });
+  } else if (!check.ok) {
+    for (const line of failureLines(check)) io.stderr.write(`${line}\n`);
+  } else if (!options.quiet && (options.verbose || options.debug)) {
+    await printLine(io, "Command successful.");
+  }
+}
+
+/** veritysetup's lines about the first thing that is wrong, then every finding. */
+function failureLines(check: VerityCheck): string[] {
+  const first = check.findings.find((finding) => finding.kind === "data" || finding.kind === "tree");
+  const lines = first === undefined ? [] : [`Verification failed at position ${first.offset}.`, "Verification of data area failed."];
+  if (!check.rootMatches) lines.push("Verification of root hash failed.");
+  for (const finding of check.findings) lines.push(`imgkit: ${finding.message}`);
+  if (!check.complete) lines.push("imgkit: there are more bad ranges than are listed");
+  return lines;
+}
+
+function rootHashText(argument: string | undefined, options: HashOptions): string {
+  if (argument !== undefined && options.rootHashFile !== undefined)
+    throw new CliError("USAGE", "the root hash is given twice", { hint: "Give it as an argument or with --root-hash-file." });
+  if (argument !== undefined) return argument;
+  if (options.rootHashFile === undefined)
+    throw new CliError("USAGE", "no root hash is given", { hint: "Give it in hexadecimal after HASH, or with --root-hash-file." });
+  try {
+    return readFileSync(options.rootHashFile, "latin1").trim();
+  } catch (cause) {
+    throw readError(options.rootHashFile, cause);
+  }
+}
+
+export function parseRootHash(text: string): Uint8Array {
+  if (!/^([0-9a-fA-F]{2})+$/.test(text)) throw new CliError("USAGE", "not a root hash", { expected: "hexadecimal digits", found: JSON.stringify(text) });
+  return fromHex(text);
+}
+
+async function dump(hash: string, options: HashOptions, context: Context): Promise<void> {
+  const file = openFile(hash);
+  try {
+    const superblock = await readSuperblock(file, options.hashOffset);
+    const layout = verityLayout({ ...superblock, hashOffset: options.hashOffset, superblock: true });
+    if (options.json) {
+      const { levels: _levels, ...shape } = layout;
+      await printJson(context.io, { command: "verity dump", hashDevice: hash, ...shape, salt: toHex(superblock.salt), uuid: superblock.uuid });
+    } else {
+      for (const line of veritysetupReport({ device: hash, layout, uuid: superblock.uuid })) await printLine(context.io, line);
+    }
+  } finally {
+    file.close();
+  }
+}
+
+async function root(data: string, options: FormatOptions, context: Context): Promise<void> {
+  const { io } = context;
+  const params = paramsOf(options, options.salt ?? deriveVeritySalt(options.seed));
+  const progress = startProgress(io, "verity root", options.progress && !options.quiet);
+  const rootHash = await rootHashOfFile(data, {
+    ...params,
+    ...(options.dataBlocks === undefined ? {} : { dataBlocks: options.dataBlocks }),
+    onProgress: (done, total) => progress.update(done, total),
+  }).finally(() => progress.end());
+  if (options.json) await printJson(io, { command: "verity root", data, rootHash: toHex(rootHash), hash: params.hash, salt: toHex(params.salt) });
+  else await printLine(io, toHex(rootHash));
+}

@@ -1,0 +1,49 @@
+import { existsSync, statSync } from "node:fs";
+import { join } from "node:path";
+import type { ByteSource } from "@imgkit/bytes";
+import { openFile } from "@imgkit/bytes/node";
+import { splitLayoutReference } from "@imgkit/oci/node";
+import { CliError } from "./errors.ts";
+
+/** What an X of the command line is. */
+export type Target =
+  | { readonly kind: "layout"; readonly path: string; readonly tag: string | undefined }
+  | { readonly kind: "disk" | "tar"; readonly path: string };
+
+/**
+ * Tells what stands behind X: `oci:DIR[:TAG]`, a folder that is a layout, a disk, else a tar.
+ * @throws CliError UNKNOWN_KIND for a folder that is no layout; BytesError NOT_FOUND.
+ */
+export async function targetOf(spec: string): Promise<Target> {
+  const reference = splitLayoutReference(spec.replace(/^oci:/, ""));
+  const isLayout = existsSync(join(reference.path, "oci-layout")) || existsSync(join(reference.path, "index.json"));
+  if (spec.startsWith("oci:") || isLayout) return { kind: "layout", path: reference.path, tag: reference.tag };
+  if (statSync(spec, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new CliError("UNKNOWN_KIND", "a folder that is no OCI layout", {
+      path: spec,
+      expected: "a tar, a disk, or a layout (with index.json and oci-layout)",
+    });
+  }
+  const file = openFile(spec);
+  try {
+    return { kind: (await looksLikeDisk(file)) ? "disk" : "tar", path: spec };
+  } finally {
+    file.close();
+  }
+}
+
+const GPT_SIGNATURE = "EFI PART";
+
+/** Several signs, so that no single changed byte makes a disk look like something else: either GPT header, at either sector size, or the protective MBR. */
+async function looksLikeDisk(source: ByteSource): Promise<boolean> {
+  for (const sector of [512, 4096]) {
+    for (const at of [sector, source.size - sector]) if ((await textAt(source, at, 8)) === GPT_SIGNATURE) return true;
+  }
+  const mbr = source.size < 512 ? new Uint8Array(512) : await source.read(0, 512);
+  return mbr[510] === 0x55 && mbr[511] === 0xaa && mbr[450] === 0xee;
+}
+
+async function textAt(source: ByteSource, at: number, length: number): Promise<string> {
+  if (at < 0 || at + length > source.size) return "";
+  return String.fromCharCode(...(await source.read(at, at + length)));
+}
