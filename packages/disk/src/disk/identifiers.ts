@@ -1,0 +1,36 @@
+import { equalBytes, toHex } from "@imgkit/bytes";
+import type { Superblock } from "@imgkit/verity";
+import type { DiskFinding } from "./findings.ts";
+import type { PairedPartitions } from "./pairs.ts";
+import { defaultSeed, deriveIdentifiers } from "./seed.ts";
+
+/**
+ * Holds the identifiers of a disk to the seed that they derive from: the given one, or the default one where the salt is the
+ * default one's. The UUID in a verity superblock is in no digest and in no checksum, so for it there is no other proof.
+ */
+export function checkIdentifiers(
+  seed: string | undefined,
+  { data, verity }: PairedPartitions,
+  superblock: Superblock,
+  rootHash: Uint8Array,
+  diskGuid: string,
+): DiskFinding[] {
+  if (seed === undefined && !equalBytes(superblock.salt, deriveIdentifiers(defaultSeed, data.type).veritySalt)) return [];
+  const expected = deriveIdentifiers(seed, data.type);
+  const rows = [
+    ["salt", toHex(expected.veritySalt), toHex(superblock.salt), verity],
+    ["verity UUID", expected.verityUuid, superblock.uuid, verity],
+    ["disk GUID", expected.diskGuid(rootHash), diskGuid, undefined],
+  ] as const;
+  return rows
+    .filter(([, wanted, found]) => wanted !== found)
+    .map(([what, wanted, found, partition]) => ({
+      code: "IDENTIFIER",
+      message: `the ${what} is not the one that ${seed === undefined ? "the default" : "the given"} seed gives (expected ${wanted}, found ${found})`,
+      ...(partition === undefined ? {} : { partition: partition.number }),
+      offset: partition?.offset ?? 0,
+      length: 512,
+      expected: wanted,
+      found,
+    }));
+}

@@ -1,0 +1,38 @@
+import { partitionType } from "@imgkit/verity";
+import type { DiskFinding } from "./findings.ts";
+import type { PartitionDescription } from "./write.ts";
+
+/** A data partition and the partition with its verity tree. */
+export interface PairedPartitions {
+  readonly data: PartitionDescription;
+  readonly verity: PartitionDescription;
+}
+
+/**
+ * Pairs the root and usr partitions of every architecture with their verity partitions, in the order of their numbers. What is
+ * left without a partner is a finding, and so is a disk without any pair: its content is not proven by anything.
+ */
+export function pairPartitions(partitions: readonly PartitionDescription[]): { pairs: PairedPartitions[]; findings: DiskFinding[] } {
+  const pairs: PairedPartitions[] = [];
+  const findings: DiskFinding[] = [];
+  const alone = (partition: PartitionDescription, missing: string): void => {
+    const { number, typeName, offset, size } = partition;
+    findings.push({ code: "NO_VERITY", message: `partition ${number} (${typeName}) has no ${missing} partition`, partition: number, offset, length: size });
+  };
+  const ofType = (typeName: string): PartitionDescription[] => partitions.filter((p) => p.typeName === typeName);
+  const typeNames = [...new Set(partitions.map((p) => p.typeName.replace(/-verity$/, "")))].filter((name) => partitionType(`${name}-verity`) !== undefined);
+  for (const typeName of typeNames) {
+    const data = ofType(typeName);
+    const verity = ofType(`${typeName}-verity`);
+    for (let i = 0; i < Math.max(data.length, verity.length); i++) {
+      const [one, other] = [data[i], verity[i]];
+      if (one !== undefined && other !== undefined) pairs.push({ data: one, verity: other });
+      else if (one !== undefined) alone(one, `${typeName}-verity`);
+      else if (other !== undefined) alone(other, typeName);
+    }
+  }
+  if (pairs.length === 0 && findings.length === 0) {
+    findings.push({ code: "NO_VERITY", message: "the disk has no partition that a verity tree protects", offset: 0, length: 0 });
+  }
+  return { pairs, findings };
+}

@@ -1,0 +1,269 @@
+import { type ByteSource, crc32, memorySource } from "@imgkit/bytes";
+import { noXattrs, Tree, type TreeNode } from "@imgkit/core";
+import { nativeEngine } from "@imgkit/verity/node";
+import fc from "fast-check";
+import { beforeAll, describe, expect, test } from "vitest";
+import { pseudoRandomBytes } from "../../../fixtures/src/index.ts";
+import { type DiskOptions, layoutDisk } from "../src/disk/layout.ts";
+import { verifyDisk } from "../src/disk/verify.ts";
+import { type DiskDescription, writeDisk } from "../src/disk/write.ts";
+import { createErofs } from "../src/erofs/writer.ts";
+import { epoch, uuid } from "./helpers.ts";
+
+const meta = { mode: 0o644, uid: 0, gid: 0, mtime: BigInt(epoch) * 1_000_000_000n, xattrs: noXattrs };
+
+/** About 1.2 MiB of content: three hash blocks, two levels. */
+const tree = Tree.from([
+  { ...meta, type: "file", path: "data", content: memorySource(pseudoRandomBytes(1, 1_200_000)) },
+  { ...meta, type: "file", path: "zeros", content: memorySource(new Uint8Array(100_000)) },
+  { ...meta, type: "directory", path: "dir", mode: 0o755 },
+] as TreeNode[]);
+
+interface Disk {
+  readonly bytes: Uint8Array;
+  readonly disk: DiskDescription;
+}
+
+async function diskOf(content: Tree | ByteSource, options: DiskOptions = { arch: "x86-64" }): Promise<Disk> {
+  const layout = await layoutDisk(content instanceof Tree ? { tree: content, epoch } : { image: content }, options);
+  const bytes = new Uint8Array(layout.size);
+  const disk = await writeDisk(layout, { writeAt: (at, chunk) => bytes.set(chunk, at), truncate: () => undefined }, { engine: nativeEngine });
+  return { bytes, disk };
+}
+
+const check = (bytes: Uint8Array, rootHash?: string) =>
+  verifyDisk(memorySource(bytes), { engine: nativeEngine, ...(rootHash === undefined ? {} : { rootHash }) });
+
+let made: Disk;
+beforeAll(async () => {
+  made = await diskOf(tree);
+});
+
+/** A copy with other bytes at an offset. */
+function changed(at: number, ...values: number[]): Uint8Array {
+  const bytes = made.bytes.slice();
+  bytes.set(values, at);
+  return bytes;
+}
+
+/** Both checksums of the primary table made right again after a change. */
+function resealed(bytes: Uint8Array, header = 512, entries = 1024): Uint8Array {
+  const view = new DataView(bytes.buffer);
+  view.setUint32(header + 88, crc32(bytes.subarray(entries, entries + 128 * 128)), true);
+  view.setUint32(header + 16, 0, true);
+  view.setUint32(header + 16, crc32(bytes.subarray(header, header + 92)), true);
+  return bytes;
+}
+
+describe("a disk that was just written", () => {
+  test.each([
+    ["x86-64", 512],
+    ["arm64", 4096],
+    ["riscv64", 512],
+  ] as const)("is verified: %s with sectors of %i bytes", async (arch, sectorSize) => {
+    const { bytes, disk } = await diskOf(tree, { arch, sectorSize, seed: uuid });
+    const result = await check(bytes, disk.rootHash);
+    expect(result).toEqual({
+      ok: true,
+      findings: [],
+      size: disk.size,
+      sectorSize,
+      diskGuid: disk.diskGuid,
+      partitions: disk.partitions,
+      pairs: [{ typeName: `root-${arch}`, data: 1, verity: 2, rootHash: disk.rootHash, ok: true }],
+      unprotected: [],
+    });
+  });
+
+  test("of a file system of one block is verified too: its tree has no hash block", async () => {
+    const small = new Uint8Array(4096);
+    small.set(new TextEncoder().encode("hsqs"));
+    new DataView(small.buffer).setBigUint64(40, 4096n, true);
+    const { bytes, disk } = await diskOf(memorySource(small));
+    expect(disk.partitions[1]?.size).toBe(4096);
+    expect((await check(bytes, disk.rootHash)).ok).toBe(true);
+    bytes[(disk.partitions[0]?.offset ?? 0) + 4000] = 1;
+    expect((await check(bytes)).findings).toMatchObject([{ code: "ROOT_HASH" }]);
+  });
+
+  test("differs in every identifier from one of another seed, and in none from one of the same", async () => {
+    const image = createErofs(tree, { epoch, uuid });
+    const seeds = [undefined, undefined, uuid, uuid, "00000000-0000-0000-0000-000000000001"];
+    const [a, b, c, d, e] = await Promise.all(seeds.map((seed) => diskOf(image, { arch: "x86-64", ...(seed === undefined ? {} : { seed }) })));
+    expect(Buffer.compare(a?.bytes as Uint8Array, b?.bytes as Uint8Array)).toBe(0);
+    expect(Buffer.compare(c?.bytes as Uint8Array, d?.bytes as Uint8Array)).toBe(0);
+    for (const field of ["rootHash", "salt", "verityUuid", "diskGuid"] as const) expect(new Set([a, c, e].map((one) => one?.disk[field])).size).toBe(3);
+  });
+
+  test("of another tree and no seed has another disk GUID", async () => {
+    const other = await diskOf(Tree.from([]));
+    expect(other.disk.diskGuid).not.toBe(made.disk.diskGuid);
+    expect([other.disk.salt, other.disk.verityUuid]).toEqual([made.disk.salt, made.disk.verityUuid]);
+  });
+
+  test("reports progress up to the size of the file system, in writing and in verifying", async () => {
+    const written: number[] = [];
+    const layout = await layoutDisk({ tree, epoch }, { arch: "x86-64" });
+    await writeDisk(layout, { writeAt: () => undefined, truncate: () => undefined }, { engine: nativeEngine, onProgress: (done) => written.push(done) });
+    const checked: number[] = [];
+    await verifyDisk(memorySource(made.bytes), { engine: nativeEngine, onProgress: (done, total) => checked.push(done / total) });
+    for (const steps of [written, checked]) expect(steps).toEqual([...steps].sort((a, b) => a - b));
+    expect(written.at(-1)).toBe(layout.root.size);
+    expect(checked.at(-1)).toBe(1);
+  });
+
+  test("leaves zeros unwritten", async () => {
+    const layout = await layoutDisk({ tree, epoch }, { arch: "x86-64" });
+    let bytes = 0;
+    const writeAt = (_: number, chunk: Uint8Array): void => {
+      bytes += chunk.length;
+    };
+    await writeDisk(layout, { writeAt, truncate: () => undefined }, { engine: nativeEngine });
+    expect(bytes).toBeLessThan(1_200_000 + 33 * 512 * 2 + 10 * 4096);
+  });
+});
+
+describe("a change anywhere is found", () => {
+  test("any flipped bit of the disk, and the finding tells where", async () => {
+    const { bytes, disk } = made;
+    const [root, verity] = disk.partitions;
+    if (root === undefined || verity === undefined) throw new Error("no partitions");
+    // Every structure and every space between them, so that the small ones are hit as often as the large ones. No byte is left out.
+    const regions: [string, number, number][] = [
+      ["boot code", 0, 446],
+      ["MBR", 446, 512],
+      ["header", 512, 604],
+      ["rest of the header's sector", 604, 1024],
+      ["entries in use", 1024, 1024 + 256],
+      ["other entries", 1280, 1024 + 128 * 128],
+      ["before the root partition", 34 * 512, root.offset],
+      ["data", root.offset, root.offset + root.size],
+      ["between the partitions", root.offset + root.size, verity.offset],
+      ["superblock", verity.offset, verity.offset + 512],
+      ["behind the superblock", verity.offset + 512, verity.offset + 4096],
+      ["tree", verity.offset + 4096, verity.offset + verity.size],
+      ["behind the tree", verity.offset + verity.size, disk.size - 33 * 512],
+      ["backup entries", disk.size - 33 * 512, disk.size - 512],
+      ["backup header", disk.size - 512, disk.size - 512 + 92],
+      ["rest of the backup header's sector", disk.size - 512 + 92, disk.size],
+    ];
+    let end = 0;
+    for (const [, from, to] of regions) {
+      expect(from).toBe(end);
+      end = to;
+    }
+    expect(end).toBe(bytes.length);
+    const where = fc.constantFrom(...regions).chain(([name, from, to]) => fc.tuple(fc.constant(name), fc.integer({ min: from, max: to - 1 }), fc.nat(7)));
+    await fc.assert(
+      fc.asyncProperty(where, async ([name, at, bit]) => {
+        const old = bytes[at] as number;
+        bytes[at] = old ^ (1 << bit);
+        try {
+          const { ok, findings } = await check(bytes);
+          expect(ok).toBe(false);
+          if (name === "data")
+            expect(findings).toMatchObject([{ code: "DATA", partition: 1, block: Math.floor((at - root.offset) / 4096), offset: at - (at % 4096) }]);
+          // A space between is told by its first byte that is not zero; a structure by a range or field of its own.
+          if (/before|between|behind the tree/.test(name)) expect(findings).toMatchObject([{ code: "GAP_NOT_ZERO", offset: at }]);
+        } finally {
+          bytes[at] = old;
+        }
+      }),
+      { numRuns: process.env.IMGKIT_LONG === "1" ? 5000 : 400 },
+    );
+    expect((await check(bytes)).ok).toBe(true);
+  });
+
+  test("without its seed, only the UUID in the superblock of a disk is proven by nothing; with it, that is too", async () => {
+    const { bytes, disk } = await diskOf(tree, { arch: "x86-64", seed: uuid });
+    const at = (disk.partitions[1]?.offset ?? 0) + 16;
+    for (let i = 0; i < 16; i++) {
+      bytes[at + i] = (bytes[at + i] ?? 0) ^ 0x10;
+      expect((await check(bytes)).ok).toBe(true);
+      const { findings } = await verifyDisk(memorySource(bytes), { engine: nativeEngine, seed: uuid });
+      expect(findings).toMatchObject([{ code: "IDENTIFIER", partition: 2, expected: disk.verityUuid }]);
+      bytes[at + i] = (bytes[at + i] ?? 0) ^ 0x10;
+    }
+    const other = await verifyDisk(memorySource(bytes), { engine: nativeEngine, seed: uuid.replace("c1", "c2") });
+    expect(other.findings.map(({ code }) => code)).toEqual(["IDENTIFIER", "IDENTIFIER", "IDENTIFIER"]);
+  });
+
+  test("a block and the digest of it, both changed: the tree's block is named", async () => {
+    const [root, verity] = made.disk.partitions;
+    const bytes = changed(root?.offset ?? 0, 1);
+    bytes[(verity?.offset ?? 0) + 2 * 4096] = (bytes[(verity?.offset ?? 0) + 2 * 4096] ?? 0) ^ 1;
+    expect((await check(bytes)).findings.map((finding) => finding.code)).toContain("TREE");
+  });
+
+  test("a given root hash that is not the disk's", async () => {
+    const other = made.disk.rootHash.replace(/^../, (byte) => (byte === "00" ? "01" : "00"));
+    const { ok, findings } = await check(made.bytes, other);
+    expect(ok).toBe(false);
+    expect(findings.map((finding) => finding.code)).toEqual(expect.arrayContaining(["ROOT_HASH_NOT_ANNOUNCED", "ROOT_HASH"]));
+  });
+
+  test("partition UUIDs that announce another root hash, all checksums right", async () => {
+    const bytes = changed(1024 + 16, 0xff, 0xee);
+    const backup = bytes.length - 33 * 512;
+    bytes.set([0xff, 0xee], backup + 16);
+    resealed(resealed(bytes), bytes.length - 512, backup);
+    const { findings } = await check(bytes, made.disk.rootHash);
+    expect(findings).toMatchObject([{ code: "ROOT_HASH_NOT_ANNOUNCED" }]);
+    expect((await check(bytes)).findings.map((finding) => finding.code)).toContain("ROOT_HASH");
+  });
+
+  test("a disk cut short, at any length", async () => {
+    const cuts = [0, 511, 512, 1024, 17_408, 1 << 20, (1 << 20) + 5000, made.bytes.length - (1 << 20), made.bytes.length - 512, made.bytes.length - 1];
+    for (const size of cuts) {
+      const { ok, findings } = await check(made.bytes.subarray(0, size));
+      expect([size, ok]).toEqual([size, false]);
+      const codes = findings.map((finding) => finding.code);
+      const expected = size < 3 * 512 ? "NO_GPT" : size < 1 << 20 ? "MBR_SIZE" : "DISK_SHORTER";
+      expect([size, codes]).toEqual([size, expect.arrayContaining([expected])]);
+    }
+  });
+
+  test("a disk with bytes behind its end", async () => {
+    const bytes = new Uint8Array(made.bytes.length + 4096);
+    bytes.set(made.bytes);
+    expect((await check(bytes)).findings.map((finding) => finding.code)).toContain("BACKUP_NOT_AT_END");
+  });
+
+  test.each([
+    ["no partition table", new Uint8Array(1 << 20), "NO_GPT"],
+    ["nothing at all", new Uint8Array(0), "NO_GPT"],
+    ["a bare file system", pseudoRandomBytes(5, 1 << 16), "NO_GPT"],
+  ])("%s", async (_, bytes, code) => {
+    expect((await check(bytes)).findings).toMatchObject([{ code }]);
+  });
+
+  test("a root partition without its tree is said to be unproven", async () => {
+    const bytes = made.bytes.slice();
+    for (const entries of [1024, bytes.length - 33 * 512]) bytes.fill(0, entries + 128, entries + 256);
+    resealed(resealed(bytes), bytes.length - 512, bytes.length - 33 * 512);
+    const { findings, unprotected } = await check(bytes);
+    expect(findings.map((finding) => finding.code)).toEqual(expect.arrayContaining(["NO_VERITY"]));
+    expect(unprotected).toEqual([1]);
+  });
+
+  test("a superblock of another hash than the root hash's length can be of", async () => {
+    const at = (made.disk.partitions[1]?.offset ?? 0) + 32;
+    const bytes = changed(at, ...new TextEncoder().encode("sha512"));
+    expect((await check(bytes)).findings).toMatchObject([{ code: "SUPERBLOCK", partition: 2 }]);
+  });
+
+  test("a superblock that covers fewer blocks leaves data behind that no hash covers", async () => {
+    const at = (made.disk.partitions[1]?.offset ?? 0) + 72;
+    expect((await check(changed(at, 1, 0, 0, 0))).findings.map((finding) => finding.code)).toEqual(expect.arrayContaining(["ROOT_HASH", "NOT_COVERED"]));
+  });
+
+  test("two findings at once are both reported", async () => {
+    const bytes = changed(made.disk.partitions[0]?.offset ?? 0, 1);
+    bytes[0] = 0xeb;
+    expect((await check(bytes)).findings.map((finding) => finding.code).sort()).toEqual(["BOOT_CODE", "DATA"]);
+  });
+});
+
+test("a root hash that is none is refused", async () => {
+  await expect(check(made.bytes, "abc")).rejects.toMatchObject({ code: "BAD_OPTION" });
+});
