@@ -1,0 +1,35 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const readme = readFileSync(join(root, "README.md"), "utf8");
+const scratch = mkdtempSync(join(tmpdir(), "imgkit-readme-"));
+
+beforeAll(() => {
+  mkdirSync(join(scratch, "rootfs", "etc"), { recursive: true });
+  writeFileSync(join(scratch, "rootfs", "etc", "os-release"), "ID=readme\n");
+  writeFileSync(join(scratch, "package.json"), '{"type":"module"}');
+  mkdirSync(join(scratch, "node_modules", "@imgkit"), { recursive: true });
+  for (const name of ["bytes", "compress", "core", "verity", "oci", "disk"]) {
+    symlinkSync(join(root, "packages", name), join(scratch, "node_modules", "@imgkit", name), "dir");
+  }
+});
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+test("the README's library example runs, and its disk verifies", () => {
+  const code = /```js\n([\s\S]*?)```/.exec(readme)?.[1];
+  if (code === undefined) throw new Error("README.md has no js example");
+  writeFileSync(join(scratch, "example.js"), `${code}\nconsole.log(rootHash);\n`);
+  const rootHash = execFileSync(process.execPath, ["example.js"], { cwd: scratch, encoding: "utf8" }).trim();
+  const imgkit = join(root, "packages", "cli", "bin", "imgkit.js");
+  const verdict = execFileSync(process.execPath, [imgkit, "verify", "disk.raw", "--root-hash", rootHash, "--json"], { cwd: scratch, encoding: "utf8" });
+  expect(JSON.parse(verdict)).toMatchObject({ ok: true, anchor: "the given root hash" });
+});
+
+test("every path that the README links to is there", () => {
+  for (const [, path = ""] of readme.matchAll(/\]\(([^)#:]+)\)/g)) expect(() => readFileSync(join(root, path)), path).not.toThrow(/ENOENT/);
+});
