@@ -44,6 +44,7 @@ export async function runUnits(job: UnitJob, threads: number, onUnit: (unit: num
   const workers = Array.from({ length: Math.min(threads, job.units) - 1 }, () => startWorker(job, counter, arrived));
   try {
     await Promise.all([runHere(job, counter, arrived), ...workers.map((w) => w.done)]);
+    if (next < job.units) throw loopError(job, new Error(`unit ${next} of ${job.units} is missing`));
   } finally {
     // One thread's failure must not leave the others at work on descriptors that are about to be closed.
     Atomics.store(counter, 0, job.units);
