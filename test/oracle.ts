@@ -11,17 +11,22 @@ import { test } from "vitest";
 /** Where `scripts/oracles.mjs` puts what it extracts for tests alone. */
 const cache = fileURLToPath(new URL("../node_modules/.cache/imgkit/", import.meta.url));
 
-/** Oracles that are more than a name on the PATH: each says why it is missing, or nothing. */
+/** Oracles that need more than a name on the PATH: each says why it is missing, or nothing. */
 const special: Readonly<Record<string, () => string | undefined>> = {
   "tar-1.35": () => (gnuTar135() === undefined ? "GNU tar 1.35 is not installed" : undefined),
   loop: () => (runs("losetup", "--find") ? undefined : "this machine offers no loop device"),
+  mmdebstrap: () => {
+    if (!onPath("mmdebstrap")) return "mmdebstrap is not installed";
+    const able = isRoot() || runs("unshare", "--user", "--map-auto", "true");
+    return able ? undefined : "mmdebstrap needs root, or user namespaces and subordinate ids";
+  },
 };
 
 const found = new Map<string, string | undefined>();
 
 /**
- * Vitest's `test` when each of these tools is on the PATH (or is `tar-1.35` or `loop` and works), otherwise a test that
- * is skipped with the reason in its name, or that fails when `CI` is `true`.
+ * Vitest's `test` when each of these tools is on the PATH and can work here, otherwise a test that is skipped with the
+ * reason in its name, or that fails when `CI` is `true`.
  */
 export function oracle(...tools: string[]): typeof test {
   return judged(tools.map(missing));
@@ -29,8 +34,7 @@ export function oracle(...tools: string[]): typeof test {
 
 /** As `oracle`, for tests that also need root: mounts, devices, other owners. */
 export function oracleRoot(...tools: string[]): typeof test {
-  const root = process.getuid?.() === 0 ? undefined : "not run as root";
-  return judged([root, ...tools.map(missing)]);
+  return judged([isRoot() ? undefined : "not run as root", ...tools.map(missing)]);
 }
 
 /**
@@ -74,6 +78,10 @@ function standIn(report: (name: string) => void): typeof test {
   const call = (name: string): void => report(name);
   const each = () => call;
   return Object.assign(call, { each, for: each }) as unknown as typeof test;
+}
+
+function isRoot(): boolean {
+  return process.getuid?.() === 0;
 }
 
 function missing(tool: string): string | undefined {
