@@ -89,10 +89,6 @@ export function object(shape: Shape): Check {
       wrongKind("an object", value, field, report);
       return;
     }
-    for (const [key] of required) {
-      if (!(key in value))
-        report.problem({ code: "BAD_DOCUMENT", sentence: "a required property is missing", field: memberPath(field, key), found: "nothing" });
-    }
     for (const [key, member] of Object.entries(value)) {
       const at = memberPath(field, key);
       const check = known.get(key);
@@ -101,6 +97,10 @@ export function object(shape: Shape): Check {
       else if (check === undefined && like !== undefined) report.problem(ambiguous(at, `the spelling ${like}`));
       else if (check === undefined) report.unknown(at);
       else if (member !== null || shape.nullable !== true || shape.required?.[key] !== undefined) check(member, at, report);
+    }
+    for (const [key] of required) {
+      if (!(key in value))
+        report.problem({ code: "BAD_DOCUMENT", sentence: "a required property is missing", field: memberPath(field, key), found: "nothing" });
     }
   };
 }

@@ -26,6 +26,8 @@ const header: Struct<WalkedHeader> = struct<WalkedHeader>("tar header", BLOCK, {
 });
 
 export interface TarProblem {
+  /** A notice: every reader gets the same entries all the same. */
+  readonly level: "error" | "notice";
   readonly sentence: string;
   /** Byte offset in the uncompressed tar. */
   readonly offset: number;
@@ -57,8 +59,9 @@ export class TarWalk {
   readonly #block: Uint8Array = new Uint8Array(BLOCK);
   #filled = 0;
   #at = 0;
-  /** Bytes of an entry's data still to pass over, padding included. */
+  /** Bytes of an entry's data still to pass over, padding included; and how many of them are padding. */
   #skip = 0;
+  #padding = 0;
   #extension: { readonly type: string; readonly size: number; readonly chunks: Uint8Array[]; left: number } | undefined;
   #local: { path?: string; size?: number } = {};
   #state: "entries" | "one zero block" | "end" | "lost" = "entries";
@@ -90,8 +93,10 @@ export class TarWalk {
   /** To be called after the last chunk: everything that was found. */
   end(): readonly TarProblem[] {
     if (this.#state === "lost") return this.#problems;
-    if (this.#filled > 0 || this.#skip > 0) this.#lose("the tar ends inside an entry", this.#at + this.#filled);
-    else if (this.#state !== "end") this.#lose("the tar ends without its two blocks of zeros", this.#at);
+    const offset = this.#at + this.#filled;
+    if (this.#filled > 0 || this.#skip > this.#padding || this.#extension !== undefined) this.#lose("the tar ends inside an entry", offset);
+    // umoci insert leaves them out; nothing that follows could be missing unseen, for the diff_id covers the end.
+    else if (this.#state !== "end") this.#problems.push({ level: "notice", sentence: "the tar ends without its two blocks of zeros", offset });
     return this.#problems;
   }
 
@@ -116,7 +121,7 @@ export class TarWalk {
       return;
     }
     this.#extension = { type, size, chunks: [], left: size };
-    this.#skip = padded(size);
+    this.#pass(size);
     if (this.#skip === 0) this.#endExtension();
   }
 
@@ -130,10 +135,16 @@ export class TarWalk {
     const name = text(fields.name);
     const prefix = fields.magic[5] === 0 ? text(fields.prefix) : "";
     const path = clean(local.path ?? (prefix === "" ? name : `${prefix}/${name}`));
-    if (this.#paths.has(path)) this.#problems.push({ sentence: "a path that stands in the tar twice", offset: this.#at, found: JSON.stringify(path) });
+    if (this.#paths.has(path))
+      this.#problems.push({ level: "error", sentence: "a path that stands in the tar twice", offset: this.#at, found: JSON.stringify(path) });
     this.#paths.add(path);
     // Only files have data: a directory's size is a hint of old tars, a link's is its target's.
-    this.#skip = "123456".includes(type) ? 0 : padded(local.size ?? stated);
+    this.#pass("123456".includes(type) ? 0 : (local.size ?? stated));
+  }
+
+  #pass(size: number): void {
+    this.#skip = Math.ceil(size / BLOCK) * BLOCK;
+    this.#padding = this.#skip - size;
   }
 
   #keep(bytes: Uint8Array): void {
@@ -160,7 +171,7 @@ export class TarWalk {
 
   #lose(sentence: string, offset: number, found?: string): void {
     this.#state = "lost";
-    this.#problems.push({ sentence, offset, ...(found === undefined ? {} : { found }) });
+    this.#problems.push({ level: "error", sentence, offset, ...(found === undefined ? {} : { found }) });
   }
 }
 
@@ -180,10 +191,6 @@ function readRecords(data: Uint8Array, into: { path?: string; size?: number }): 
     at = end;
   }
   return true;
-}
-
-function padded(size: number): number {
-  return Math.ceil(size / BLOCK) * BLOCK;
 }
 
 /** A number: octal digits amid spaces and NULs, or GNU's base 256 with the first bit set. */

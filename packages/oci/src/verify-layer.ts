@@ -39,7 +39,7 @@ export async function inspectLayer(
     if (!(error instanceof ImgkitError) || error.kind !== "input") throw error;
     return { findings: [{ level: "error", code: "BAD_LAYER", sentence: `the layer cannot be unpacked: ${error.message}` }] };
   }
-  const findings = walk.end().map((problem) => ({ level: "error", code: "BAD_LAYER", ...problem }) as const);
+  const findings = walk.end().map((problem) => ({ code: "BAD_LAYER", ...problem }) as const);
   return { diffId: digester.digest(), tarSize, findings };
 }
 

@@ -1,9 +1,27 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { afterAll } from "vitest";
-import { type BlobSource, type ImageOptions, type LayoutEntry, type LayoutFiles, OciError } from "../src/index.ts";
+import { nodeEngines } from "../src/index.node.ts";
+import {
+  type BlobSource,
+  blobPath,
+  type Descriptor,
+  type ImageOptions,
+  type JsonInput,
+  type LayoutEntry,
+  type LayoutFiles,
+  type LayoutReport,
+  MEDIA_CONFIG,
+  MEDIA_LAYER,
+  MEDIA_MANIFEST,
+  OciError,
+  type VerifyOptions,
+  verifyLayout,
+  writeJson,
+} from "../src/index.ts";
 
 export const EPOCH = 1_700_000_000;
 
@@ -53,4 +71,46 @@ export function memoryLayout(files: ReadonlyMap<string, Uint8Array>, extra: read
       return { size: bytes.length, read: (start, end) => bytes.subarray(start, end), close() {} };
     },
   };
+}
+
+/** A mutable set of blobs and documents from which hostile layouts are put together, each blob under its true digest. */
+export class LayoutDraft {
+  readonly files: Map<string, Uint8Array> = new Map<string, Uint8Array>([["oci-layout", writeJson({ imageLayoutVersion: "1.0.0" })]]);
+
+  /** Stores bytes, or a document as JSON, and describes them. */
+  blob(mediaType: string, content: Uint8Array | JsonInput): Descriptor {
+    const bytes = content instanceof Uint8Array ? content : writeJson(content);
+    const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+    this.files.set(blobPath(digest), bytes);
+    return { mediaType, digest, size: bytes.length };
+  }
+
+  layer(tar: Uint8Array = new Uint8Array(1024)): Descriptor {
+    return this.blob(MEDIA_LAYER, tar);
+  }
+
+  /** The config of an image with these uncompressed layers. */
+  config(layers: readonly Descriptor[], change: object = {}): Descriptor {
+    const rootfs = { type: "layers", diff_ids: layers.map((layer) => layer.digest) };
+    return this.blob(MEDIA_CONFIG, { architecture: "amd64", os: "linux", rootfs, ...change } as unknown as JsonInput);
+  }
+
+  manifest(layers: readonly Descriptor[] = [this.layer()], change: object = {}): Descriptor {
+    return this.blob(MEDIA_MANIFEST, { schemaVersion: 2, config: this.config(layers), layers, ...change } as unknown as JsonInput);
+  }
+
+  index(manifests: readonly object[], change: object = {}): this {
+    this.files.set("index.json", writeJson({ schemaVersion: 2, manifests, ...change } as JsonInput));
+    return this;
+  }
+
+  verify(options: VerifyOptions = {}, extra: readonly LayoutEntry[] = []): Promise<LayoutReport> {
+    return verifyLayout(memoryLayout(this.files, extra), { engines: nodeEngines, ...options });
+  }
+}
+
+/** The files of a folder, by path. */
+export function readFiles(root: string): Map<string, Uint8Array> {
+  const paths = readdirSync(root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  return new Map(paths.map((entry) => join(entry.parentPath, entry.name)).map((path) => [relative(root, path), new Uint8Array(readFileSync(path))]));
 }

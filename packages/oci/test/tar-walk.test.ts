@@ -56,6 +56,10 @@ describe("problems", () => {
   test("a tar that is cut inside an entry", () => {
     expect(walk(pack("a").subarray(0, 1000))).toEqual(["1000: the tar ends inside an entry"]);
   });
+  test("a file whose padding is missing is whole, one whose data is missing is not", () => {
+    expect(walk(pack("a").subarray(0, 512 + 700))).toEqual(["1212: the tar ends without its two blocks of zeros"]);
+    expect(walk(pack("a").subarray(0, 512 + 699))).toEqual(["1211: the tar ends inside an entry"]);
+  });
   test("a tar without its end", () => {
     expect(walk(pack("a").subarray(0, 1536))).toEqual(["1536: the tar ends without its two blocks of zeros"]);
   });
