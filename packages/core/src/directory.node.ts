@@ -58,6 +58,10 @@ function checkDirectory(path: string): void {
 /** After how many entries the scan lets other work run: getfattr's output waits in a pipe of 64 KiB. */
 const ENTRIES_PER_TURN = 1000;
 
+const lstat = (path: string | Buffer): BigIntStats => lstatSync(path, { bigint: true });
+const readdir = (path: string | Buffer): string[] => readdirSync(path, "latin1");
+const readlink = (path: string | Buffer): string => readlinkSync(path, "latin1");
+
 class Scan {
   readonly #root: string;
   readonly #onFinding: ((finding: SourceFinding) => void) | undefined;
@@ -97,55 +101,55 @@ class Scan {
 
   #list(folder: string): string[] {
     // Sorted, so that findings do not come in the file system's order.
-    return this.#call(folder, (path) => readdirSync(path, "latin1")).sort();
+    return this.#call(folder, readdir).sort();
   }
 
   /** Adds the node of a path; whether it is a folder. */
   #add(path: string): boolean {
-    const stat = this.#call(path, (at) => lstatSync(at, { bigint: true }));
-    const name = nameOfLatin1(path);
+    const stat = this.#call(path, lstat);
     const meta: NodeMeta = {
-      path: name,
+      path: nameOfLatin1(path),
       mode: Number(stat.mode) & 0o7777,
       uid: Number(stat.uid),
       gid: Number(stat.gid),
       mtime: stat.mtimeNs,
       xattrs: noXattrs,
     };
-    if (stat.isDirectory()) {
-      this.#nodes.set(path, { ...meta, type: "directory" });
-      return true;
-    }
-    const node = this.#link(stat, meta) ?? this.#inode(path, stat, meta);
+    const node = this.#node(path, stat, meta);
     if (node !== undefined) this.#nodes.set(path, node);
-    return false;
+    return node?.type === "directory";
   }
 
-  #link(stat: BigIntStats, meta: NodeMeta): TreeNode | undefined {
-    if (stat.nlink < 2n || stat.isSocket()) return undefined;
-    const inode = `${stat.dev}:${stat.ino}`;
-    const target = this.#linked.get(inode);
-    if (target !== undefined) return { ...meta, type: "hardlink", target };
-    this.#linked.set(inode, meta.path);
-    return undefined;
-  }
-
-  #inode(path: string, stat: BigIntStats, meta: NodeMeta): TreeNode | undefined {
-    if (stat.isFile()) return { ...meta, type: "file", content: diskFile(this.#root + path, stat) };
-    if (stat.isSymbolicLink()) {
-      return { ...meta, type: "symlink", target: nameOfLatin1(this.#call(path, (at) => readlinkSync(at, "latin1"))) };
-    }
-    if (stat.isFIFO()) return { ...meta, type: "fifo" };
-    if (stat.isCharacterDevice()) return { ...meta, type: "char", ...deviceNumbers(stat.rdev) };
-    if (stat.isBlockDevice()) return { ...meta, type: "block", ...deviceNumbers(stat.rdev) };
-    if (stat.isSocket()) {
+  #node(path: string, stat: BigIntStats, meta: NodeMeta): TreeNode | undefined {
+    // One number instead of Stats' own questions, each of which computes with big integers.
+    const kind = Number(stat.mode) & constants.S_IFMT;
+    if (kind === constants.S_IFDIR) return { ...meta, type: "directory" };
+    if (kind === constants.S_IFSOCK) {
       this.#onFinding?.({ code: "SOCKET_IGNORED", path: meta.path, message: "a socket was left out: it exists only while a process serves it" });
       return undefined;
+    }
+    if (stat.nlink > 1n) {
+      const inode = `${stat.dev}:${stat.ino}`;
+      const target = this.#linked.get(inode);
+      if (target !== undefined) return { ...meta, type: "hardlink", target };
+      this.#linked.set(inode, meta.path);
+    }
+    switch (kind) {
+      case constants.S_IFREG:
+        return { ...meta, type: "file", content: diskFile(this.#root + path, stat) };
+      case constants.S_IFLNK:
+        return { ...meta, type: "symlink", target: nameOfLatin1(this.#call(path, readlink)) };
+      case constants.S_IFIFO:
+        return { ...meta, type: "fifo" };
+      case constants.S_IFCHR:
+        return { ...meta, type: "char", ...deviceNumbers(stat.rdev) };
+      case constants.S_IFBLK:
+        return { ...meta, type: "block", ...deviceNumbers(stat.rdev) };
     }
     throw new CoreError("BAD_SOURCE", "a kind of file that no image holds", {
       path: nameOfLatin1(this.#root + path),
       field: "st_mode",
-      found: `0o${(Number(stat.mode) & constants.S_IFMT).toString(8)}`,
+      found: `0o${kind.toString(8)}`,
     });
   }
 

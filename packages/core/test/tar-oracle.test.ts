@@ -176,6 +176,44 @@ describe("equal to GNU tar 1.35, byte for byte", () => {
     await expectEqual(folder);
   });
 
+  oracleRoot("tar-1.35", "getfattr")("the headers of files of 8 GiB less a byte, which fit a header, and of 8 GiB, which do not", async () => {
+    for (const size of [2 ** 33 - 1, 2 ** 33]) {
+      const made = join(folder, `${size}`);
+      mkdirSync(made);
+      writeFileSync(join(made, "f"), "");
+      truncateSync(join(made, "f"), size);
+      const head = 8192;
+      const [tar, ...before] = gnuTar135() as [string, ...string[]];
+      const args = [tar, ...before, ...recipe, "-C", made, "-cf", "-", "."];
+      const theirs = execFileSync("sh", ["-c", `"$@" 2>/dev/null | head -c ${head}`, "sh", ...args], { env: { ...process.env, LC_ALL: "C" } });
+      const stream = writeTar(normalise(await readDirectory(made), { epoch }).tree, { epoch });
+      const first = await stream.next();
+      await stream.return();
+      expect(firstDifference((first.value as Uint8Array).subarray(0, head), theirs)).toBeUndefined();
+    }
+  });
+
+  oracleRoot(
+    "tar-1.35",
+    "setfattr",
+    "getfattr",
+  )("read by an ordinary user who may read it all", async () => {
+    for (const name of ["a", "b"]) {
+      writeFileSync(join(folder, name), name);
+      execFileSync("chown", ["3000000:7", join(folder, name)]);
+    }
+    execFileSync("setfattr", ["-n", "user.x", "-v", "1", join(folder, "a")]);
+    execFileSync("setfattr", ["-n", "trusted.x", "-v", "1", join(folder, "b")]);
+    execFileSync("chmod", ["755", folder]);
+    const asRoot = gnuTar(folder);
+    process.seteuid?.(65_534);
+    try {
+      expect(firstDifference(await ours(folder), asRoot)).toBeUndefined();
+    } finally {
+      process.seteuid?.(0);
+    }
+  });
+
   oracleRoot(
     "tar-1.35",
     "setfattr",
