@@ -115,7 +115,7 @@ describe("whatever mmdebstrap does", () => {
 
   test("it gets the arguments, the epoch, and of the environment nothing that is not named", async () => {
     const options = fake('printf "%s\\n" "$@"', "env | sort");
-    const env = {
+    const env: Record<string, string | undefined> = {
       ...options.env,
       HOME: "/home/x",
       LANG: "de_DE.UTF-8",
