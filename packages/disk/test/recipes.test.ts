@@ -1,0 +1,71 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { sliceSource, streamSource, toHex } from "@imgkit/bytes";
+import { createOutput, nativeSha256, openFile, writeFileAtomic } from "@imgkit/bytes/node";
+import { normaliseTimes, type Tree, writeTar } from "@imgkit/core";
+import { architectureTypes, partitionTypeName } from "@imgkit/verity";
+import { describe, expect } from "vitest";
+import { fixtureTree } from "../../../fixtures/src/index.ts";
+import { gnuTar135, oracle, oracleRoot } from "../../../test/oracle.ts";
+import { layoutDisk } from "../src/disk/layout.ts";
+import { writeDisk } from "../src/disk/write.ts";
+import { createErofs } from "../src/erofs/writer.ts";
+import { epoch, save, scratch, uuid } from "./helpers.ts";
+
+/** The last shell block of a page in docs/bytes. */
+function recipe(page: string): string {
+  const text = readFileSync(new URL(`../../../docs/bytes/${page}`, import.meta.url), "utf8");
+  const block = text.split("```sh\n").at(-1)?.split("```")[0];
+  if (block === undefined) throw new Error(`${page} has no recipe`);
+  return block;
+}
+
+function shell(script: string, folder: string, env: Record<string, string>): string {
+  return execFileSync("sh", ["-euc", script], { cwd: folder, env: { PATH: process.env.PATH ?? "", ...env }, encoding: "utf8" });
+}
+
+describe("the recipes of docs/bytes", () => {
+  for (const arch of ["x86-64", "arm64", "riscv64"] as const) {
+    oracle(
+      "openssl",
+      "veritysetup",
+      "sfdisk",
+      "dd",
+    )(`disk/1 for ${arch}: stock tools write the same disk, bit for bit`, async () => {
+      const folder = scratch();
+      const output = createOutput(join(folder, "ours.raw"));
+      const disk = await writeDisk(await layoutDisk({ tree: fixtureTree(), epoch }, { arch, seed: uuid }), output);
+      output.commit();
+      const ours = openFile(join(folder, "ours.raw"));
+      const { offset, size } = disk.partitions[0] ?? { offset: 0, size: 0 };
+      await writeFileAtomic(join(folder, "root.img"), streamSource(sliceSource(ours, offset, offset + size)));
+      const state = nativeSha256.create();
+      for await (const bytes of streamSource(ours)) state.update(bytes);
+      ours.close();
+      const { data, verity } = architectureTypes[arch].root;
+      const env = { SEED: uuid, ROOT_TYPE: data, VERITY_TYPE: verity, ROOT_NAME: partitionTypeName(data) ?? "" };
+      const printed = shell(recipe("disk-1.md"), folder, env);
+      expect(printed.split(" ")[0]).toBe(toHex(state.digest()));
+    });
+  }
+
+  oracleRoot(
+    "fsck.erofs",
+    "mount",
+    "loop",
+    "tar-1.35",
+  )("erofs/1: GNU tar makes of the mounted image the tar that is made of the tree", async () => {
+    const folder = scratch();
+    const tar = gnuTar135() ?? ["tar"];
+    writeFileSync(join(folder, "tar"), `#!/bin/sh\nexec ${tar.join(" ")} "$@"\n`, { mode: 0o755 });
+    // What tar/1 leaves out by default: trusted.* and the labels of security modules.
+    const kept = (name: string): boolean => /^(user\.|security\.capability$|system\.posix_acl_)/.test(name);
+    const tree = fixtureTree().map((node) => ({ ...node, xattrs: new Map([...node.xattrs].filter(([name]) => kept(name))) }));
+    const image = await save(createErofs(tree, { epoch, uuid }));
+    const state = nativeSha256.create();
+    for await (const bytes of writeTar(normaliseTimes(tree, epoch).tree, { epoch })) state.update(bytes);
+    const printed = shell(recipe("erofs-1.md"), folder, { IMAGE: image, EPOCH: String(epoch), TAR: join(folder, "tar") });
+    expect(printed.split("\n").at(-2)?.split(" ")[0]).toBe(toHex(state.digest()));
+  });
+});
