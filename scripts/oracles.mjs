@@ -17,6 +17,7 @@ const tools = [
   ["/usr/share/gocode/src/github.com/opencontainers/image-spec/schema", "golang-github-opencontainers-image-spec-dev"],
   ["/usr/bin/bsdtar", "libarchive-tools"],
   ["/usr/bin/mmdebstrap", "mmdebstrap"],
+  ["/usr/bin/mtree", "mtree-netbsd"],
   ["/usr/bin/pigz", "pigz"],
   ["/bin/ps", "procps"],
   ["/usr/bin/skopeo", "skopeo"],

@@ -23,6 +23,8 @@ export interface TreeOptions extends EpochOptions {
   readonly profile?: keyof typeof scrubProfiles;
   readonly times: TimePolicy;
   readonly owner?: Owner;
+  /** A specification to take owners, modes, times and devices from. */
+  readonly applyMtree?: string;
   readonly xattrInclude?: readonly string[];
   readonly xattrExclude?: readonly string[];
   /** False with --no-xattrs. */
@@ -51,6 +53,7 @@ export function addTreeOptions(command: Command): Command {
     )
     .addOption(new Option("--times <policy>", "clamp: times after the epoch become the epoch; set: all do").choices(["clamp", "set"]).default("clamp"))
     .option("--owner <uid:gid>", "give every node this owner", parseOwner)
+    .option("--apply-mtree <file>", "take modes, owners, times and devices from an mtree specification")
     .option("--xattr-include <pattern>", "keep these extended attributes as well (repeatable, * for any characters)", collectText)
     .option("--xattr-exclude <pattern>", "drop these extended attributes (repeatable)", collectText)
     .option("--no-xattrs", "do not read extended attributes, and write none");

@@ -5,8 +5,8 @@ export interface SourceReport {
   readonly entries: number;
   readonly profile: string;
   readonly scrubbed: readonly { readonly path: string; readonly action: "removed" | "emptied"; readonly reason: string }[];
-  /** How many nodes got another time or owner. */
-  readonly changed: { readonly times: number; readonly owners: number };
+  /** How many nodes were added, or got another time or owner. */
+  readonly changed: { readonly added: number; readonly times: number; readonly owners: number };
   readonly droppedXattrs: readonly { readonly path: string; readonly detail: string }[];
   readonly findings: readonly string[];
 }
@@ -14,10 +14,11 @@ export interface SourceReport {
 export function sourceReport(source: PreparedSource): SourceReport {
   const scrubbed: { path: string; action: "removed" | "emptied"; reason: string }[] = [];
   const droppedXattrs: { path: string; detail: string }[] = [];
-  const changed = { times: 0, owners: 0 };
+  const changed = { added: 0, times: 0, owners: 0 };
   for (const { path, action, detail } of source.changes) {
     if (action === "removed" || action === "emptied") scrubbed.push({ path, action, reason: detail });
     else if (action === "xattr") droppedXattrs.push({ path, detail });
+    else if (action === "added") changed.added++;
     else if (action === "time") changed.times++;
     else changed.owners++;
   }

@@ -3,12 +3,13 @@ import { type ByteSource, streamSource } from "@imgkit/bytes";
 import { openFile } from "@imgkit/bytes/node";
 import { detectCompression } from "@imgkit/compress";
 import { decompress } from "@imgkit/compress/node";
-import { type Change, type NormaliseOptions, normalise, readTar, type Tree, writeTar } from "@imgkit/core";
+import { applyMtree, type Change, type NormaliseOptions, normalise, readTar, type Tree, writeTar } from "@imgkit/core";
 import { mmdebstrapVersion, readDirectory, runMmdebstrap, type SpooledSource, spoolStream } from "@imgkit/core/node";
 import { DiskError, detectFileSystem } from "@imgkit/disk";
 import { type Digested, digesting, digestSource, digestStream } from "./digest.ts";
 import { CliError } from "./errors.ts";
 import type { Io } from "./io.ts";
+import { readMtree } from "./mtree.ts";
 import { normaliseOptions, type TreeOptions } from "./options.ts";
 import type { Progress } from "./progress.ts";
 import type { RecordedFile } from "./record.ts";
@@ -38,8 +39,9 @@ export async function prepareSource(spec: string, options: TreeOptions, epoch: n
   const source = await openSource(spec, options, epoch, io, progress);
   try {
     const how: NormaliseOptions = normaliseOptions(options, epoch, source.profile);
-    const { tree, changes } = normalise(source.tree, how);
-    return { ...source, tree, changes, profileUsed: how.profile?.name ?? "none" };
+    const applied = options.applyMtree === undefined ? { tree: source.tree, changes: [] } : applyMtree(source.tree, readMtree(options.applyMtree));
+    const { tree, changes } = normalise(applied.tree, how);
+    return { ...source, tree, changes: [...applied.changes, ...changes], profileUsed: how.profile?.name ?? "none" };
   } catch (error) {
     source.close();
     throw error;
@@ -66,7 +68,8 @@ export async function isFileSystemImage(path: string): Promise<boolean> {
   }
 }
 
-async function openSource(spec: string, options: TreeOptions, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
+/** Opens a source as it is. */
+export async function openSource(spec: string, options: Pick<TreeOptions, "xattrs">, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
   if (spec === "-") return openStdin(io, progress);
   if (spec.startsWith("mmdebstrap:")) return openMmdebstrap(spec, epoch, io, progress);
   const stat = statSync(spec, { throwIfNoEntry: false });
@@ -79,7 +82,7 @@ async function openSource(spec: string, options: TreeOptions, epoch: number, io:
   return stat?.isDirectory() ? openDirectory(spec, options) : openTarFile(spec, io, progress);
 }
 
-async function openDirectory(path: string, options: TreeOptions): Promise<OpenedSource> {
+async function openDirectory(path: string, options: Pick<TreeOptions, "xattrs">): Promise<OpenedSource> {
   const findings: string[] = [];
   const tree = await readDirectory(path, { xattrs: options.xattrs, onFinding: (finding) => findings.push(finding.message) });
   return {

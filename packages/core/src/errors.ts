@@ -18,6 +18,7 @@ export type CoreErrorCode =
   | "BAD_EPOCH"
   | "BAD_SOURCE"
   | "XATTRS_UNREADABLE"
+  | "MTREE_BAD_LINE"
   | "SOURCE_FAILED"
   | "TOOL_MISSING"
   | "TOOL_FAILED";

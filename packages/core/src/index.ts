@@ -2,6 +2,10 @@ export { type CompareOptions, compareTrees, type DeviceNumbers, type Difference,
 export { checkEpoch, MAX_EPOCH, parseEpoch } from "./epoch.ts";
 export { CoreError, type CoreErrorCode } from "./errors.ts";
 export { type MmdebstrapSpec, mmdebstrapArguments, parseMmdebstrapSpec } from "./mmdebstrap.ts";
+export { applyMtree } from "./mtree/apply.ts";
+export { type MtreeEntry, type MtreeSpec, parseMtree } from "./mtree/reader.ts";
+export { type MtreeFinding, type VerifyMtreeOptions, verifyMtree } from "./mtree/verify.ts";
+export { type WriteMtreeOptions, writeMtree } from "./mtree/writer.ts";
 export {
   type DeviceNode,
   type DirectoryNode,

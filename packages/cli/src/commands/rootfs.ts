@@ -1,5 +1,5 @@
-import { createOutput } from "@imgkit/bytes/node";
-import { writeTar } from "@imgkit/core";
+import { createOutput, nativeSha256, writeFileAtomic } from "@imgkit/bytes/node";
+import { writeMtree, writeTar } from "@imgkit/core";
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { type Digested, digesting } from "../digest.ts";
@@ -7,12 +7,13 @@ import { CliError } from "../errors.ts";
 import { note, printJson, printLine, writeAll } from "../io.ts";
 import { addOutputOptions, addRecordOption, addTreeOptions, epochOf, type OutputOptions, type RecordOptions, type TreeOptions } from "../options.ts";
 import { startProgress } from "../progress.ts";
-import { writeRecord } from "../record.ts";
+import { type RecordedFile, writeRecord } from "../record.ts";
 import { sourceReport } from "../report.ts";
 import { type PreparedSource, prepareSource } from "../source.ts";
 
 interface RootfsOptions extends TreeOptions, OutputOptions, RecordOptions {
   readonly output: string;
+  readonly mtree?: string;
 }
 
 const examples = `
@@ -30,6 +31,7 @@ export function addRootfs(program: Command, context: Context): void {
     .description("Reads a root file system and writes it as one tar/1: the same tree and epoch give the same bytes everywhere.")
     .argument("<source>", "a directory, a tar (plain, gzip, zstd, xz), - for a tar on standard input, or mmdebstrap:SUITE[?variant=…&include=…&mirror=…]")
     .requiredOption("-o, --output <file>", "where to write the tar; - is standard output")
+    .option("--mtree <file>", "also write an mtree specification of what the tar holds")
     .addHelpText("after", examples)
     .action((source: string, options: RootfsOptions) => rootfs(source, options, context));
   addTreeOptions(command);
@@ -49,10 +51,11 @@ async function rootfs(spec: string, options: RootfsOptions, context: Context): P
   try {
     const source = await prepareSource(spec, options, epoch, io, progress);
     try {
+      const mtree = options.mtree === undefined ? [] : [await specification(source, options.mtree)];
       const written = await write(source, options.output, epoch, context, (bytes) => progress.update(bytes));
       progress.end();
       if (options.record !== undefined) {
-        const outputs = [{ name: options.output, kind: "file" as const, ...written }];
+        const outputs = [{ name: options.output, kind: "file" as const, ...written }, ...mtree];
         await writeRecord(options.record, { command: "rootfs", arguments: context.argv, epoch, inputs: [await source.recorded()], outputs });
       }
       await report(source, written, options, epoch, context);
@@ -62,6 +65,12 @@ async function rootfs(spec: string, options: RootfsOptions, context: Context): P
   } finally {
     progress.end();
   }
+}
+
+async function specification(source: PreparedSource, path: string): Promise<RecordedFile> {
+  const text = digesting(writeMtree(source.tree, { sha256: nativeSha256 }));
+  await writeFileAtomic(path, text.stream);
+  return { name: path, kind: "file", ...text.result() };
 }
 
 async function write(source: PreparedSource, path: string, epoch: number, context: Context, onProgress: (bytes: number) => void): Promise<Digested> {

@@ -1,8 +1,8 @@
-import { ImgkitError, streamSource } from "@imgkit/bytes";
-import { type FileSource, openFile } from "@imgkit/bytes/node";
+import { ImgkitError, printable, streamSource } from "@imgkit/bytes";
+import { type FileSource, nativeSha256, openFile } from "@imgkit/bytes/node";
 import { detectCompression } from "@imgkit/compress";
 import { decompress } from "@imgkit/compress/node";
-import { readTar } from "@imgkit/core";
+import { readTar, verifyMtree } from "@imgkit/core";
 import { verifyDisk } from "@imgkit/disk";
 import { verifyLayout } from "@imgkit/oci";
 import { directoryFiles, nodeEngines } from "@imgkit/oci/node";
@@ -11,14 +11,17 @@ import { type Command, Option } from "commander";
 import type { Context } from "../context.ts";
 import { type Digested, digestSource } from "../digest.ts";
 import { CliError, exitCode } from "../errors.ts";
-import { printJson, printLine } from "../io.ts";
+import { type Io, printJson, printLine } from "../io.ts";
 import { type Target, targetOf } from "../kind.ts";
+import { readMtree } from "../mtree.ts";
 import { addOutputOptions, type OutputOptions } from "../options.ts";
 import { type Progress, startProgress } from "../progress.ts";
+import { openSource } from "../source.ts";
 
 interface VerifyOptions extends OutputOptions {
   readonly digest?: string;
   readonly rootHash?: string;
+  readonly mtree?: string;
   readonly as?: Target["kind"];
 }
 
@@ -38,6 +41,7 @@ interface Outcome {
 const examples = `
 Examples:
   $ imgkit verify rootfs.tar --digest sha256:…
+  $ imgkit verify rootfs.tar --mtree rootfs.mtree
   $ imgkit verify oci:DIR:TAG --digest sha256:…
   $ imgkit verify disk.raw --root-hash $(cat root.hash)
   $ imgkit verify disk.raw --json | jq .findings`;
@@ -47,9 +51,10 @@ export function addVerify(program: Command, context: Context): void {
     .command("verify")
     .summary("recompute every digest of a tar, a layout or a disk")
     .description("Recomputes what X claims from its bytes and says what is wrong and where. Exit code 0: verified; 1: something is wrong.")
-    .argument("<x>", "a tar, an OCI layout (DIR[:TAG] or oci:DIR[:TAG]), or a disk image")
+    .argument("<x>", "a tar, an OCI layout (DIR[:TAG] or oci:DIR[:TAG]), a disk image, or with --mtree a directory")
     .option("--digest <sha256:hex>", "the digest, known from elsewhere, that the tar or the image's manifest must have")
     .option("--root-hash <hex>", "the root hash, known from elsewhere, that the disk must have")
+    .option("--mtree <file>", "an mtree specification that the directory or tar must be as")
     .addOption(new Option("--as <kind>", "take X as this, whatever it looks like").choices(["tar", "layout", "disk"]))
     .addHelpText("after", examples)
     .action((x: string, options: VerifyOptions) => verify(x, options, context));
@@ -59,19 +64,47 @@ export function addVerify(program: Command, context: Context): void {
 async function verify(x: string, options: VerifyOptions, context: Context): Promise<void> {
   const { io } = context;
   checkOptions(options);
-  const target = await chosenTarget(x, options);
-  const progress = startProgress(io, `verify ${target.kind}`, options.progress && !options.quiet);
-  const outcome = await verifyTarget(target, options, progress).finally(() => progress.end());
+  const { kind, outcome } = options.mtree === undefined ? await verifyTargetOf(x, options, io) : await verifyTree(x, options.mtree, options, io);
   if (!outcome.ok) context.outcome = exitCode.found;
   const { ok, anchor, findings, verified, details } = outcome;
   if (options.json) {
-    await printJson(io, { command: "verify", target: x, kind: target.kind, ok, anchor, ...details });
+    await printJson(io, { command: "verify", target: x, kind, ok, anchor, ...details });
     return;
   }
   for (const finding of findings) io.stderr.write(`imgkit: ${x}: ${finding}\n`);
   if (options.quiet) return;
   for (const line of verified) await printLine(io, `  ${line}`);
   await printLine(io, ok ? `${x}: verified against ${anchor}` : `${x}: NOT verified: ${findings.length} ${findings.length === 1 ? "finding" : "findings"}`);
+}
+
+async function verifyTargetOf(x: string, options: VerifyOptions, io: Io): Promise<{ kind: string; outcome: Outcome }> {
+  const target = await chosenTarget(x, options);
+  const progress = startProgress(io, `verify ${target.kind}`, options.progress && !options.quiet);
+  return { kind: target.kind, outcome: await verifyTarget(target, options, progress).finally(() => progress.end()) };
+}
+
+async function verifyTree(x: string, specification: string, options: VerifyOptions, io: Io): Promise<{ kind: string; outcome: Outcome }> {
+  const spec = readMtree(specification);
+  const progress = startProgress(io, "verify tree", options.progress && !options.quiet);
+  const source = await openSource(x, { xattrs: false }, 0, io, progress).finally(() => progress.end());
+  try {
+    const findings = await verifyMtree(source.tree, spec, { sha256: nativeSha256 });
+    const lines = findings.map(({ code, path, keyword, expected, found }) => {
+      if (code === "MISSING") return `${path}: missing`;
+      if (code === "EXTRA") return `${path}: not in the specification`;
+      return code === "NOT_CHECKED" ? `${path}: ${keyword} cannot be checked here` : `${path}: ${keyword} differs (expected ${expected}, found ${found})`;
+    });
+    const outcome = {
+      ok: findings.length === 0,
+      anchor: `the given specification ${specification}`,
+      findings: lines.map(printable),
+      verified: findings.length === 0 ? [`${source.tree.size} entries`] : [],
+      details: { findings },
+    };
+    return { kind: "tree", outcome };
+  } finally {
+    source.close();
+  }
 }
 
 function checkOptions({ digest }: VerifyOptions): void {
