@@ -1,5 +1,6 @@
 import { type ChildProcess, type ChildProcessByStdio, execFile, spawn } from "node:child_process";
-import { readFileSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { checkEpoch } from "./epoch.ts";
@@ -33,14 +34,24 @@ export async function* runMmdebstrap(spec: string | MmdebstrapSpec, options: Mmd
   const parsed = typeof spec === "string" ? parseMmdebstrapSpec(spec) : spec;
   const { signal } = options;
   signal?.throwIfAborted();
-  const env = { ...toolEnvironment(options.env), SOURCE_DATE_EPOCH: String(checkEpoch(options.epoch)) };
-  const run = await start(mmdebstrapArguments(parsed), env, new ToolLog(options.onLog));
+  const environment = { ...toolEnvironment(options.env), SOURCE_DATE_EPOCH: String(checkEpoch(options.epoch)) };
+  const scratch = makeScratch(options.env.TMPDIR ?? "/tmp");
+  try {
+    const run = await start(mmdebstrapArguments(parsed), { ...environment, TMPDIR: scratch }, new ToolLog(options.onLog));
+    yield* output(run, signal, options.graceTime ?? 15_000);
+  } finally {
+    removeScratch(scratch, options.onLog);
+  }
+}
+
+/** What it writes, until it ends or is ended. */
+async function* output(run: Run, signal: AbortSignal | undefined, graceTime: number): AsyncGenerator<Uint8Array, void, undefined> {
   let ended: Promise<void> | undefined;
   const end = (): Promise<void> => {
-    ended ??= endGroup(run, options.graceTime ?? 15_000, options.env.TMPDIR);
+    ended ??= endGroup(run, graceTime);
     return ended;
   };
-  // Should this process end first, mmdebstrap is told to end as well; it removes its own temporary folder.
+  // Should this process end first, mmdebstrap is told to end as well; it removes its own folder.
   const leave = (): void => signalGroup(run.child, "SIGTERM");
   signal?.addEventListener("abort", end);
   process.once("exit", leave);
@@ -139,22 +150,16 @@ const hints: readonly (readonly [RegExp, string])[] = [
   [/unshare|subuid|newuidmap|need to be root/i, "Run as root, or allow user namespaces (apt install uidmap; /etc/subuid)."],
 ];
 
-/** Tells the group to end and waits; after the grace time it is killed, and the folder that it had no time to remove goes. */
-async function endGroup({ child, log, exited }: Run, graceTime: number, temporary: string | undefined): Promise<void> {
+/** Tells the group to end and waits; after the grace time it is killed. */
+async function endGroup({ child, exited }: Run, graceTime: number): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) {
     // Nobody reads on: who waits for room in the pipe must wake up and fail.
     child.stdout.destroy();
     signalGroup(child, "SIGTERM");
   }
-  let killed = false;
-  const timer = setTimeout(() => {
-    killed = true;
-    signalGroup(child, "SIGKILL");
-  }, graceTime);
+  const timer = setTimeout(() => signalGroup(child, "SIGKILL"), graceTime);
   await exited;
   clearTimeout(timer);
-  const left = killed ? temporaryFolder(log, temporary) : undefined;
-  if (left !== undefined && !holdsMount(left)) rmSync(left, { recursive: true, force: true, maxRetries: 3 });
 }
 
 function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
@@ -165,13 +170,28 @@ function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   }
 }
 
-/** The folder that mmdebstrap said it works in, if it is one of the form that it makes. What packages print is in the log as well. */
-function temporaryFolder(log: ToolLog, temporary = "/tmp"): string | undefined {
-  const name = /^I: using (.+)\/(mmdebstrap\.[A-Za-z0-9_]{10}) as tempdir$/.exec(log.first(/^I: using .+ as tempdir$/) ?? "");
-  return name?.[1] === temporary ? `${temporary}/${name[2]}` : undefined;
+/** A folder for all temporary files of one run: mmdebstrap removes its own unless a signal comes too early or is SIGKILL. */
+function makeScratch(parent: string): string {
+  try {
+    const made = mkdtempSync(join(parent, "imgkit-mmdebstrap-"));
+    // Apt's own user and, with user namespaces, their root must be able to pass through it.
+    chmodSync(made, 0o755);
+    return made;
+  } catch (cause) {
+    throw new CoreError("TOOL_FAILED", "no folder for mmdebstrap's temporary files", { path: parent, hint: "Check TMPDIR.", cause }, "system");
+  }
 }
 
-/** Whether something is mounted below a folder: then it is not ours to empty. */
+function removeScratch(scratch: string, onLog: ((line: string) => void) | undefined): void {
+  try {
+    // Something mounted in it would be emptied along with it; what mmdebstrap mounts is in a namespace that ended with it.
+    if (holdsMount(scratch)) throw new Error("something is mounted in it");
+    rmSync(scratch, { recursive: true, force: true, maxRetries: 3 });
+  } catch (error) {
+    onLog?.(`W: ${scratch} is left behind: ${(error as Error).message}`);
+  }
+}
+
 function holdsMount(folder: string): boolean {
   return readFileSync("/proc/self/mountinfo", "utf8")
     .split("\n")

@@ -5,7 +5,6 @@ export class ToolLog {
   readonly #onLine: ((line: string) => void) | undefined;
   readonly #errors: string[] = [];
   readonly #last: string[] = [];
-  readonly #first: string[] = [];
   #pending = "";
 
   constructor(onLine?: (line: string) => void) {
@@ -19,11 +18,6 @@ export class ToolLog {
     for (const line of lines) if (line.trim() !== "") this.#add(line);
   }
 
-  /** The first of the earliest lines that has this form. */
-  first(pattern: RegExp): string | undefined {
-    return this.#first.find((line) => pattern.test(line));
-  }
-
   /** Why it failed, as one line: its first errors (`E: …`, as apt, dpkg and mmdebstrap write them), else its last words. */
   reasons(): string {
     if (this.#pending !== "") this.push("\n");
@@ -35,7 +29,6 @@ export class ToolLog {
 
   #add(line: string): void {
     this.#onLine?.(line);
-    if (this.#first.length < KEPT) this.#first.push(line);
     const error = /^(?:E|ERROR): (.+)$/.exec(line)?.[1];
     if (error !== undefined && this.#errors.length < KEPT) this.#errors.push(error);
     if (!/^[IWD]: /.test(line)) {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { collect } from "@imgkit/bytes";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { oracle } from "../../../test/oracle.ts";
+import { oracle, oracleRoot } from "../../../test/oracle.ts";
 import { type MmdebstrapOptions, mmdebstrapVersion, runMmdebstrap } from "../src/mmdebstrap.node.ts";
 import { mmdebstrapArguments, parseMmdebstrapSpec } from "../src/mmdebstrap.ts";
 
@@ -95,7 +95,10 @@ describe("whatever mmdebstrap does", () => {
     mkdirSync(join(folder, "bin"));
     mkdirSync(join(folder, "tmp"));
   });
-  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+  afterEach(() => {
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(folder);
+    rmSync(folder, { recursive: true, force: true });
+  });
 
   /** A mmdebstrap that does this, and the options with which it is found. */
   function fake(...script: string[]): MmdebstrapOptions {
@@ -128,7 +131,15 @@ describe("whatever mmdebstrap does", () => {
     const lines = (await run({ ...options, env })).trim().split("\n");
     expect(lines.filter((line) => !/^(PWD|OLDPWD|SHLVL|_)=/.test(line))).toEqual([
       ...["--format=tar", "--variant=apt", "--", "bookworm", "-"],
-      ...["HOME=/home/x", "LC_ALL=C", "NO_PROXY=a", `PATH=${env.PATH}`, "SOURCE_DATE_EPOCH=1700000000", `TMPDIR=${env.TMPDIR}`, "https_proxy=http://p:1"],
+      ...[
+        "HOME=/home/x",
+        "LC_ALL=C",
+        "NO_PROXY=a",
+        `PATH=${env.PATH}`,
+        "SOURCE_DATE_EPOCH=1700000000",
+        expect.stringMatching(`^TMPDIR=${env.TMPDIR}/imgkit-mmdebstrap-......$`),
+        "https_proxy=http://p:1",
+      ],
     ]);
   });
 
@@ -197,7 +208,7 @@ describe("whatever mmdebstrap does", () => {
     expect(existsSync(join(folder, "ran"))).toBe(false);
   });
 
-  const child = ['sleep 1000 & echo $! > "$TMPDIR/../pid"', "echo data", "wait"];
+  const child = ['sleep 1000 & echo $! > "$TMPDIR/../../pid"', "echo data", "wait"];
 
   test("when its reader stops early, it and its children are ended before the stream is", async () => {
     for await (const chunk of runMmdebstrap("mmdebstrap:bookworm", fake(...child))) {
@@ -227,30 +238,42 @@ describe("whatever mmdebstrap does", () => {
   });
 
   test("it has time to clean up", async () => {
-    const options = fake("trap 'sleep 0.3; rm -r \"$TMPDIR/work\"; exit 1' TERM", 'mkdir "$TMPDIR/work"', "echo data", "while :; do sleep 0.05; done");
+    const options = fake(`trap 'sleep 0.3; touch ${join(folder, "cleaned")}; exit 1' TERM`, "echo data", "while :; do sleep 0.05; done");
     for await (const _ of runMmdebstrap("mmdebstrap:bookworm", options)) break;
-    expect(readdirSync(join(folder, "tmp"))).toEqual([]);
+    expect(existsSync(join(folder, "cleaned"))).toBe(true);
   });
 
-  test("one that does not listen is killed, and its temporary folder removed, and no other that its output names", async () => {
-    mkdirSync(join(folder, "other", "mmdebstrap.0123456789"), { recursive: true });
-    mkdirSync(join(folder, "tmp", "mmdebstrap.later67890"), { recursive: true });
+  test("one that does not listen is killed, and its temporary files removed", async () => {
     const options = fake(
       "trap '' TERM PIPE",
-      'mkdir -p "$TMPDIR/mmdebstrap.abcDEF_123/dev"; touch "$TMPDIR/mmdebstrap.abcDEF_123/dev/x"',
-      'echo "I: using $TMPDIR/mmdebstrap.abcDEF_123 as tempdir" >&2',
-      'echo "I: using $TMPDIR/mmdebstrap.later67890 as tempdir" >&2',
-      'echo "I: using $TMPDIR/../other/mmdebstrap.0123456789 as tempdir" >&2',
-      'sleep 0.2; echo data; echo $$ > "$TMPDIR/../pid"; while :; do sleep 0.05; done',
+      'mkdir -p "$TMPDIR/mmdebstrap.x/dev"; touch "$TMPDIR/mmdebstrap.x/dev/x"',
+      `echo data; echo $$ > ${join(folder, "pid")}; while :; do sleep 0.05; done`,
     );
     for await (const _ of runMmdebstrap("mmdebstrap:bookworm", { ...options, graceTime: 300 })) break;
     expect(await gone(pid())).toBe(true);
-    expect(readdirSync(join(folder, "tmp"))).toEqual(["mmdebstrap.later67890"]);
-    expect(readdirSync(join(folder, "other"))).toEqual(["mmdebstrap.0123456789"]);
+    expect(readdirSync(join(folder, "tmp"))).toEqual([]);
+  });
+
+  oracleRoot("mount")("temporary files with something mounted among them are left, and said to be", async () => {
+    const lines: string[] = [];
+    const other = join(folder, "other");
+    mkdirSync(other);
+    writeFileSync(join(other, "precious"), "");
+    const options = fake(`mkdir "$TMPDIR/m"; mount --bind ${other} "$TMPDIR/m"; echo "$TMPDIR"`);
+    const scratch = (await run({ ...options, onLog: (line) => lines.push(line) })).trim();
+    execFileSync("umount", [join(scratch, "m")]);
+    expect(readdirSync(other)).toEqual(["precious"]);
+    expect(lines).toEqual([`W: ${scratch} is left behind: something is mounted in it`]);
+  });
+
+  test("a missing folder for temporary files is named", async () => {
+    const options = fake("exit 0");
+    const missing = { ...options, env: { ...options.env, TMPDIR: join(folder, "missing") } };
+    await expect(run(missing)).rejects.toMatchObject({ code: "TOOL_FAILED", kind: "system", facts: { path: join(folder, "missing") } });
   });
 
   test("a child that it leaves behind keeps no pipe open", async () => {
-    expect(await run(fake('sleep 1000 & echo $! > "$TMPDIR/../pid"', "exec 1>&-", "exit 0"))).toBe("");
+    expect(await run(fake('sleep 1000 & echo $! > "$TMPDIR/../../pid"', "exec 1>&-", "exit 0"))).toBe("");
     expect(await gone(pid())).toBe(true);
   });
 
@@ -286,23 +309,27 @@ describe("the real one", () => {
     }
   });
 
-  oracle("mmdebstrap")("stopped in the middle it leaves no process, mount or temporary folder", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "imgkit-mmdebstrap-"));
-    try {
-      chmodSync(folder, 0o755);
-      const stop = new AbortController();
-      const onLog = (line: string): void => {
-        if (line.startsWith("I: extracting archives")) stop.abort(new Error("enough"));
-      };
-      const options = { epoch, env: { ...process.env, TMPDIR: folder }, signal: stop.signal, onLog };
-      await expect(collect(runMmdebstrap(tiny, options))).rejects.toThrow("enough");
-      expect(readdirSync(folder)).toEqual([]);
-      expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(folder);
-      expect(execFileSync("ps", ["-eo", "args"], { encoding: "utf8" })).not.toContain(folder);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
-  });
+  const phases = ["automatically chosen mode", "finding correct signed-by", "running apt-get update", "extracting archives", "creating tarball"];
+  // Early, where no handler of mmdebstrap's own is set yet, and late; the rest in the long run.
+  const moments = process.env.IMGKIT_LONG === "1" ? phases : ["finding correct signed-by", "extracting archives"];
+  for (const moment of moments)
+    oracle("mmdebstrap")(`stopped at "${moment}" it leaves no process, mount or temporary folder`, async () => {
+      const folder = mkdtempSync(join(tmpdir(), "imgkit-mmdebstrap-"));
+      try {
+        chmodSync(folder, 0o755);
+        const stop = new AbortController();
+        const onLog = (line: string): void => {
+          if (line.startsWith(`I: ${moment}`)) stop.abort(new Error("enough"));
+        };
+        const options = { epoch, env: { ...process.env, TMPDIR: folder }, signal: stop.signal, onLog };
+        await expect(collect(runMmdebstrap(tiny, options))).rejects.toThrow("enough");
+        expect(readdirSync(folder)).toEqual([]);
+        expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(folder);
+        expect(execFileSync("ps", ["-eo", "args"], { encoding: "utf8" })).not.toContain(folder);
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    });
 
   oracle("mmdebstrap")("a package that does not exist is named", async () => {
     const stream = runMmdebstrap("mmdebstrap:bookworm?variant=extract&include=no-such-package", { epoch, env: process.env });
