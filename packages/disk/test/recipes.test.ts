@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sliceSource, streamSource, toHex } from "@imgkit/bytes";
 import { createOutput, nativeSha256, openFile, writeFileAtomic } from "@imgkit/bytes/node";
-import { normaliseTimes, type Tree, writeTar } from "@imgkit/core";
+import { normaliseTimes, writeTar } from "@imgkit/core";
 import { architectureTypes, partitionTypeName } from "@imgkit/verity";
 import { describe, expect } from "vitest";
 import { fixtureTree } from "../../../fixtures/src/index.ts";
