@@ -61,6 +61,11 @@ export function missingBlob(digest: string, path?: string): OciError {
   return new OciError("BLOB_MISSING", `there is no blob ${digest}`, path === undefined ? {} : { path });
 }
 
+/** The error for a blob that is not what its descriptor says. */
+export function blobMismatch(digest: string | undefined, field: "size" | "digest", expected: string, found: string): OciError {
+  return new OciError("BLOB_MISMATCH", "a blob is not what its descriptor says", { ...(digest === undefined ? {} : { path: digest }), field, expected, found });
+}
+
 /** Watches a blob that streams through: counts, hashes, and compares with what is expected. */
 export interface BlobMeter {
   readonly stream: AsyncIterable<Uint8Array>;
@@ -72,8 +77,8 @@ export function meterBlob(stream: ByteStream, sha256: Sha256Engine, expected: Pa
   const algorithm = expected.digest === undefined ? "sha256" : parseDigest(expected.digest).algorithm;
   const digester = createDigester(algorithm, sha256);
   let size = 0;
-  const refuse = (field: string, wanted: string | number, found: string): never => {
-    throw new OciError("BLOB_MISMATCH", "a blob is not what its descriptor says", { field, expected: String(wanted), found });
+  const refuse = (field: "size" | "digest", wanted: string | number, found: string): never => {
+    throw blobMismatch(expected.digest, field, String(wanted), found);
   };
   return {
     stream: (async function* () {
@@ -110,19 +115,12 @@ export async function readBlob(blobs: BlobReader, descriptor: Descriptor, option
   }
   const source = await blobs.open(digest);
   try {
-    if (source.size !== size) {
-      throw new OciError("BLOB_MISMATCH", "a blob is not what its descriptor says", {
-        path: digest,
-        field: "size",
-        expected: `${size}`,
-        found: `${source.size}`,
-      });
-    }
+    if (source.size !== size) throw blobMismatch(digest, "size", String(size), String(source.size));
     const bytes = await source.read(0, size);
     const digester = createDigester(parseDigest(digest).algorithm, options.sha256);
     digester.update(bytes);
     const found = digester.digest();
-    if (found !== digest) throw new OciError("BLOB_MISMATCH", "a blob is not what its descriptor says", { field: "digest", expected: digest, found });
+    if (found !== digest) throw blobMismatch(digest, "digest", digest, found);
     return bytes;
   } finally {
     source.close();

@@ -1,3 +1,4 @@
+export { type ArchiveOptions, archiveFiles, writeArchive } from "./archive.ts";
 export { type BlobId, type BlobReader, type BlobSource, type BlobStore, memoryBlobs, readBlob } from "./blobs.ts";
 export { type CheckedDocument, type CheckOptions, checkDocument, type DocumentKind, parseConfig, parseIndex, parseManifest } from "./check.ts";
 export { blobPath, createDigester, type Digester, type DigestParts, parseDigest } from "./digest.ts";
@@ -34,6 +35,7 @@ export {
   mediaRole,
 } from "./media.ts";
 export { formatPlatform, parsePlatform } from "./platform.ts";
+export { reachable } from "./reachable.ts";
 export type { ImageSettings } from "./settings.ts";
 export type { Problem } from "./shape.ts";
 export { formatEpoch } from "./time.ts";
