@@ -116,7 +116,8 @@ const unitTarget = 2 * 1024 * 1024;
 // A hash block of 512 KiB covers 8 GiB of 512 KiB blocks: nothing to share out, and a unit keeps its hash blocks in memory.
 const unitLimit = 64 * 1024 * 1024;
 
-function unitJob(mode: UnitJob["mode"], data: FileRange, hash: Omit<FileRange, "size"> | undefined, layout: VerityLayout): UnitJob | undefined {
+/** The job of a tree's lowest level, or undefined where threads do not fit: then the portable code does it in this thread. */
+export function unitJob(mode: UnitJob["mode"], data: FileRange, hash: Omit<FileRange, "size"> | undefined, layout: VerityLayout): UnitJob | undefined {
   const lowest = layout.levels[0];
   const algorithm = opensslName(layout.hash);
   const span = layout.digestsPerBlock * layout.dataBlockSize;

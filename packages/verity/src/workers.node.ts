@@ -25,11 +25,11 @@ export function threadsFor(dataSize: number, limit: number | undefined): number 
 }
 
 /**
- * Does all units of a job and calls `onUnit` for each, in ascending order. This thread works too, and lets go of the
- * event loop after each unit.
+ * Does all units of a job and calls `onUnit` for each, in ascending order. This thread works too (unless `here` is false:
+ * then all is done by workers), and lets go of the event loop after each unit.
  * @throws VerityError WORKER_FAILED when a thread fails; what `onUnit` and the file system throw.
  */
-export async function runUnits(job: UnitJob, threads: number, onUnit: (unit: number, result: UnitResult) => void): Promise<void> {
+export async function runUnits(job: UnitJob, threads: number, onUnit: (unit: number, result: UnitResult) => void, here = true): Promise<void> {
   const counter = new Int32Array(new SharedArrayBuffer(4));
   const waiting = new Map<number, UnitResult>();
   let next = 0;
@@ -41,9 +41,9 @@ export async function runUnits(job: UnitJob, threads: number, onUnit: (unit: num
       next += 1;
     }
   };
-  const workers = Array.from({ length: Math.min(threads, job.units) - 1 }, () => startWorker(job, counter, arrived));
+  const workers = Array.from({ length: Math.min(threads, job.units) - (here ? 1 : 0) }, () => startWorker(job, counter, arrived));
   try {
-    await Promise.all([runHere(job, counter, arrived), ...workers.map((w) => w.done)]);
+    await Promise.all([here ? runHere(job, counter, arrived) : undefined, ...workers.map((w) => w.done)]);
     if (next < job.units) throw loopError(job, new Error(`unit ${next} of ${job.units} is missing`));
   } finally {
     // One thread's failure must not leave the others at work on descriptors that are about to be closed.
