@@ -35,7 +35,7 @@ export async function* runMmdebstrap(spec: string | MmdebstrapSpec, options: Mmd
   const { signal } = options;
   signal?.throwIfAborted();
   const environment = { ...toolEnvironment(options.env), SOURCE_DATE_EPOCH: String(checkEpoch(options.epoch)) };
-  const scratch = makeScratch(options.env.TMPDIR ?? "/tmp");
+  const scratch = makeScratch(options.env.TMPDIR || "/tmp");
   try {
     const run = await start(mmdebstrapArguments(parsed), { ...environment, TMPDIR: scratch }, new ToolLog(options.onLog));
     yield* output(run, signal, options.graceTime ?? 15_000);
