@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from "node:fs";
 import { BytesError } from "./errors.ts";
 import { type ByteSource, checkRange } from "./source.ts";
 
@@ -40,9 +40,12 @@ export function openFile(path: string): FileSource {
   };
 }
 
+// Nobody waits for the writer of a fifo, which is refused in any case. Windows has no such flag.
+const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
 function open(path: string): number {
   try {
-    return openSync(path, "r");
+    return openSync(path, FLAGS);
   } catch (cause) {
     throw readError(path, cause);
   }
@@ -103,7 +106,16 @@ export function readError(path: string, cause: unknown, offset?: number): BytesE
   return new BytesError("READ_FAILED", `cannot be read: ${(cause as Error).message}`, facts, "system");
 }
 
-/** Whether the path names something that exists (links are followed). */
-export function pathExists(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+/**
+ * What stands at a path (links are followed), or `undefined` when nothing does.
+ * @throws BytesError READ_FAILED (kind system) when the host does not say.
+ */
+export function statPath(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch (cause) {
+    const error = readError(path, cause);
+    if (error.code === "NOT_FOUND") return undefined;
+    throw error;
+  }
 }

@@ -1,19 +1,7 @@
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, existsSync, fsyncSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, realpathSync, renameSync, rmSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { BytesError } from "./errors.ts";
+import { statPath } from "./file.node.ts";
 import type { ByteStream } from "./source.ts";
 
 /**
@@ -54,7 +42,7 @@ export function abortPendingOutputs(): void {
  * the host refuses (read-only, full, not permitted).
  */
 export function createOutput(path: string): OutputFile {
-  const existing = statSync(path, { throwIfNoEntry: false });
+  const existing = statPath(path);
   if (existing?.isDirectory()) {
     throw new BytesError("OUTPUT_FAILED", "a folder stands where the output belongs", { path, hint: "Name a file." });
   }
@@ -233,10 +221,18 @@ const causes: Readonly<Record<string, readonly [sentence: string, hint: string]>
   EFBIG: ["the file would be too large for the file system", "Write to another file system."],
 };
 
+// What the path itself is to blame for, as against the host.
+const inputCauses = new Set(["ENOTDIR", "ENOTEMPTY", "EEXIST", "EISDIR", "ENAMETOOLONG", "ELOOP"]);
+
 /** The typed error for a failed write, sync or rename of `path`. */
 export function outputError(path: string, cause: unknown): BytesError {
   const code = (cause as NodeJS.ErrnoException).code ?? "";
   const known = causes[code];
   const sentence = `cannot be written: ${known?.[0] ?? (cause as Error).message}`;
-  return new BytesError("OUTPUT_FAILED", sentence, { path, cause, ...(known === undefined ? {} : { hint: known[1] }) }, "system");
+  return new BytesError(
+    "OUTPUT_FAILED",
+    sentence,
+    { path, cause, ...(known === undefined ? {} : { hint: known[1] }) },
+    inputCauses.has(code) ? "input" : "system",
+  );
 }

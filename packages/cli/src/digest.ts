@@ -1,5 +1,6 @@
 import { type ByteSource, type ByteStream, streamSource, toHex } from "@imgkit/bytes";
 import { nativeSha256, openFile } from "@imgkit/bytes/node";
+import { pacedStream } from "./turns.ts";
 
 /** What was read or written, as a record and `--json` name it. */
 export interface Digested {
@@ -14,7 +15,7 @@ export function digesting(stream: ByteStream): { stream: AsyncGenerator<Uint8Arr
   const hasher = nativeSha256.create();
   let size = 0;
   async function* pass(): AsyncGenerator<Uint8Array, void, undefined> {
-    for await (const chunk of stream) {
+    for await (const chunk of pacedStream(stream)) {
       hasher.update(chunk);
       size += chunk.length;
       yield chunk;

@@ -1,7 +1,7 @@
-import { existsSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { ByteSource } from "@imgkit/bytes";
-import { openFile } from "@imgkit/bytes/node";
+import { openFile, statPath } from "@imgkit/bytes/node";
 import { splitLayoutReference } from "@imgkit/oci/node";
 import { CliError } from "./errors.ts";
 
@@ -18,7 +18,7 @@ export async function targetOf(spec: string): Promise<Target> {
   const reference = splitLayoutReference(spec.replace(/^oci:/, ""));
   const isLayout = existsSync(join(reference.path, "oci-layout")) || existsSync(join(reference.path, "index.json"));
   if (spec.startsWith("oci:") || isLayout) return { kind: "layout", path: reference.path, tag: reference.tag };
-  if (statSync(spec, { throwIfNoEntry: false })?.isDirectory()) {
+  if (statPath(spec)?.isDirectory()) {
     throw new CliError("UNKNOWN_KIND", "a folder that is no OCI layout", {
       path: spec,
       expected: "a tar, a disk, or a layout (with index.json and oci-layout)",

@@ -1,6 +1,5 @@
-import { statSync } from "node:fs";
 import { type ByteSource, streamSource } from "@imgkit/bytes";
-import { openFile } from "@imgkit/bytes/node";
+import { openFile, statPath } from "@imgkit/bytes/node";
 import { detectCompression } from "@imgkit/compress";
 import { decompress } from "@imgkit/compress/node";
 import { applyMtree, type Change, type NormaliseOptions, normalise, readTar, type Tree, writeTar } from "@imgkit/core";
@@ -13,6 +12,7 @@ import { readMtree } from "./mtree.ts";
 import { normaliseOptions, type TreeOptions } from "./options.ts";
 import type { Progress } from "./progress.ts";
 import type { RecordedFile } from "./record.ts";
+import { pacedStream } from "./turns.ts";
 
 /** A SOURCE of the command line, opened. */
 export interface OpenedSource {
@@ -52,7 +52,7 @@ const USTAR_AT = 257;
 
 /** Whether a path names an image of a file system rather than a tar or a directory. */
 export async function isFileSystemImage(path: string): Promise<boolean> {
-  if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return false;
+  if (statPath(path)?.isFile() !== true) return false;
   const file = openFile(path);
   try {
     // A file in a tar can stand where a file system has its magic number: what says that it is a tar is one.
@@ -72,7 +72,7 @@ export async function isFileSystemImage(path: string): Promise<boolean> {
 export async function openSource(spec: string, options: Pick<TreeOptions, "xattrs">, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
   if (spec === "-") return openStdin(io, progress);
   if (spec.startsWith("mmdebstrap:")) return openMmdebstrap(spec, epoch, io, progress);
-  const stat = statSync(spec, { throwIfNoEntry: false });
+  const stat = statPath(spec);
   if (stat === undefined && transports.test(spec)) {
     throw new CliError("UNKNOWN_KIND", "a kind of source that this version does not read", {
       path: spec,
@@ -84,7 +84,7 @@ export async function openSource(spec: string, options: Pick<TreeOptions, "xattr
 
 async function openDirectory(path: string, options: Pick<TreeOptions, "xattrs">): Promise<OpenedSource> {
   const findings: string[] = [];
-  const tree = await readDirectory(path, { xattrs: options.xattrs, onFinding: (finding) => findings.push(finding.message) });
+  const tree = await readDirectory(path, { xattrs: options.xattrs, onFinding: (finding) => findings.push(`${finding.path}: ${finding.message}`) });
   return {
     tree,
     findings,
@@ -153,7 +153,7 @@ async function openTar(name: string, source: ByteSource, recorded: () => Promise
 /** Reports each chunk's progress on its way through. */
 async function* counted(stream: AsyncIterable<Uint8Array>, total: number | undefined, progress: Progress): AsyncGenerator<Uint8Array, void, undefined> {
   let done = 0;
-  for await (const chunk of stream) {
+  for await (const chunk of pacedStream(stream)) {
     done += chunk.length;
     progress.update(done, total);
     yield chunk;

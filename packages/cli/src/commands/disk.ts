@@ -11,6 +11,7 @@ import { type Progress, startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
 import { type SourceReport, sourceReport } from "../report.ts";
 import { isFileSystemImage, prepareSource } from "../source.ts";
+import { pacedSource } from "../turns.ts";
 
 interface DiskCommandOptions extends TreeOptions, OutputOptions, RecordOptions {
   readonly output: string;
@@ -64,7 +65,8 @@ async function disk(spec: string, options: DiskCommandOptions, context: Context)
   const progress = startProgress(io, "disk", options.progress && !options.quiet);
   const content = await openContent(spec, options, context, progress);
   try {
-    const layout = await layoutDisk(content.input, layoutOptions(options));
+    const laidOut = await layoutDisk(content.input, layoutOptions(options));
+    const layout = { ...laidOut, fileSystem: { ...laidOut.fileSystem, source: pacedSource(laidOut.fileSystem.source) } };
     const output = createOutput(options.output);
     let description: DiskDescription;
     let written: Digested;

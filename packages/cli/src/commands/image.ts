@@ -19,6 +19,7 @@ import { type Progress, startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
 import { type SourceReport, sourceReport } from "../report.ts";
 import { prepareSource } from "../source.ts";
+import { pacedStream } from "../turns.ts";
 
 interface ImageOptions extends TreeOptions, OutputOptions, RecordOptions {
   readonly output: string;
@@ -144,7 +145,7 @@ interface AddedSource {
 async function addSource(spec: string, layout: LayoutWriter, options: ImageOptions, epoch: number, context: Context, progress: Progress): Promise<AddedSource> {
   const source = await prepareSource(spec, options, epoch, context.io, progress);
   try {
-    const tar = writeTar(source.tree, { epoch, onProgress: (bytes) => progress.update(bytes) });
+    const tar = pacedStream(writeTar(source.tree, { epoch, onProgress: (bytes) => progress.update(bytes) }));
     const layer = await addLayer(layout.blobs, tar, { compression: options.compression, engines: nodeEngines });
     return { layer, input: options.record === undefined ? undefined : await source.recorded(), report: sourceReport(source) };
   } finally {

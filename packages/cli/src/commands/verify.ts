@@ -1,4 +1,4 @@
-import { ImgkitError, printable, streamSource } from "@imgkit/bytes";
+import { ImgkitError, streamSource } from "@imgkit/bytes";
 import { type FileSource, nativeSha256, openFile } from "@imgkit/bytes/node";
 import { detectCompression } from "@imgkit/compress";
 import { decompress } from "@imgkit/compress/node";
@@ -11,12 +11,13 @@ import { type Command, Option } from "commander";
 import type { Context } from "../context.ts";
 import { type Digested, digestSource } from "../digest.ts";
 import { CliError, exitCode } from "../errors.ts";
-import { type Io, printJson, printLine } from "../io.ts";
+import { type Io, note, printJson, printLine } from "../io.ts";
 import { type Target, targetOf } from "../kind.ts";
 import { readMtree } from "../mtree.ts";
 import { addOutputOptions, type OutputOptions } from "../options.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { openSource } from "../source.ts";
+import { pacedSource } from "../turns.ts";
 
 interface VerifyOptions extends OutputOptions {
   readonly digest?: string;
@@ -71,7 +72,7 @@ async function verify(x: string, options: VerifyOptions, context: Context): Prom
     await printJson(io, { command: "verify", target: x, kind, ok, anchor, ...details });
     return;
   }
-  for (const finding of findings) io.stderr.write(`imgkit: ${x}: ${finding}\n`);
+  for (const finding of findings) note(io, `${x}: ${finding}`);
   if (options.quiet) return;
   for (const line of verified) await printLine(io, `  ${line}`);
   await printLine(io, ok ? `${x}: verified against ${anchor}` : `${x}: NOT verified: ${findings.length} ${findings.length === 1 ? "finding" : "findings"}`);
@@ -97,7 +98,7 @@ async function verifyTree(x: string, specification: string, options: VerifyOptio
     const outcome = {
       ok: findings.length === 0,
       anchor: `the given specification ${specification}`,
-      findings: lines.map(printable),
+      findings: lines,
       verified: findings.length === 0 ? [`${source.tree.size} entries`] : [],
       details: { findings },
     };
@@ -185,7 +186,8 @@ async function tarProblem(file: FileSource, path: string): Promise<TarFinding[]>
 
 async function verifyLayoutTarget(path: string, tag: string | undefined, options: VerifyOptions): Promise<Outcome> {
   const { digest } = options;
-  const files = directoryFiles(path);
+  const folder = directoryFiles(path);
+  const files = { ...folder, open: async (name: string) => pacedSource(await folder.open(name)) };
   const report = await verifyLayout(files, { engines: nodeEngines, ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) });
   const findings = report.findings
     .filter((finding) => finding.level === "error")
@@ -208,7 +210,7 @@ async function verifyDiskTarget(path: string, options: VerifyOptions, progress: 
   const file = openFile(path);
   try {
     const { rootHash } = options;
-    const { ok, ...result } = await verifyDisk(file, {
+    const { ok, ...result } = await verifyDisk(pacedSource(file), {
       engine: nativeEngine,
       onProgress: (done, total) => progress.update(done, total),
       ...(rootHash === undefined ? {} : { rootHash }),
