@@ -26,13 +26,19 @@ export interface Failure {
 // What the host says of a path that the user gave, as against what it says of itself.
 const inputErrno = new Set(["ENOENT", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP"]);
 
+/** Commander's sentence on one line: its suggestion comes on a second, and what it quotes is a stranger's text. */
+function usageMessage({ code, message }: CommanderError): string {
+  if (code === "commander.help") return "no command is given, or none that imgkit has. Add --help for a list.";
+  return printable(message.replace(/^error: /, "").replace(/\n\(Did you mean (.+)\?\)$/, ". Did you mean $1?"));
+}
+
 /** What an error means to whoever ran the command. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof ImgkitError) {
     return { exitCode: error.kind === "system" ? exitCode.system : exitCode.input, code: error.code, message: error.message };
   }
   if (error instanceof CommanderError) {
-    return { exitCode: error.exitCode === 0 ? exitCode.done : exitCode.input, code: "USAGE", message: error.message.replace(/^error: /, "") };
+    return { exitCode: error.exitCode === 0 ? exitCode.done : exitCode.input, code: "USAGE", message: usageMessage(error) };
   }
   const { code, message, stack } = error as NodeJS.ErrnoException;
   if (code !== undefined && /^E[A-Z0-9]+$/.test(code)) {

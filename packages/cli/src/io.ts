@@ -1,4 +1,5 @@
 import type { Readable, Writable } from "node:stream";
+import { printable } from "@imgkit/bytes";
 import { CliError } from "./errors.ts";
 
 /** The world as the command sees it: handed in, so that a test or a script can run the command in its own process. */
@@ -24,8 +25,13 @@ export async function writeAll(stream: Writable, data: string | Uint8Array): Pro
   });
 }
 
+/** What names a stranger's file cannot move the cursor or forge a line; veritysetup's tabs stay. */
+function escaped(line: string): string {
+  return line.split("\t").map(printable).join("\t");
+}
+
 export async function printLine(io: Io, line: string): Promise<void> {
-  await writeAll(io.stdout, `${line}\n`);
+  await writeAll(io.stdout, `${escaped(line)}\n`);
 }
 
 export async function printJson(io: Io, value: unknown): Promise<void> {
@@ -33,5 +39,5 @@ export async function printJson(io: Io, value: unknown): Promise<void> {
 }
 
 export function note(io: Io, line: string): void {
-  io.stderr.write(`imgkit: ${line}\n`);
+  io.stderr.write(`imgkit: ${escaped(line)}\n`);
 }

@@ -7,7 +7,7 @@ import { addVerify } from "./commands/verify.ts";
 import { addVerity } from "./commands/verity.ts";
 import type { Context } from "./context.ts";
 import { exitCode, failureOf } from "./errors.ts";
-import { type Io, printJson } from "./io.ts";
+import { type Io, note, printJson } from "./io.ts";
 import { version } from "./version.ts";
 
 /** The whole command line, described once: parsing, help and completion come from here. */
@@ -50,7 +50,7 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
   } catch (error) {
     const failure = failureOf(error);
     if (error instanceof CommanderError && failure.exitCode === exitCode.done) return exitCode.done;
-    io.stderr.write(`imgkit: ${failure.message}\n`);
+    note(io, failure.message);
     if (argv.includes("--json") && !context.stdoutTaken)
       await printJson(io, { error: { code: failure.code, message: failure.message } }).catch(() => undefined);
     return failure.exitCode;
