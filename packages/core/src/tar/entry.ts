@@ -31,6 +31,9 @@ export interface EntryMeta {
   readonly size: number;
   /** A symlink's text, or the tree path that a hard link names. */
   readonly link: string;
+  /** A device's numbers; undefined when the header has none. */
+  readonly major: number | undefined;
+  readonly minor: number | undefined;
 }
 
 const kinds: Readonly<Record<string, TreeNode["type"]>> = {
@@ -85,6 +88,9 @@ export function entryMeta(entry: Overrides & { header: TarHeader }, path: string
     xattrs: xattrsOf(records, context),
     size: entrySize(header, paxNumber(records, "size", context), context),
     link: kind === "hardlink" ? treePath(decodeName(rawLink), "linkpath", context) : decodeName(rawLink),
+    // bsdtar's records, for numbers of more than six octal digits.
+    major: paxNumber(records, "SCHILY.devmajor", context) ?? header.devmajor,
+    minor: paxNumber(records, "SCHILY.devminor", context) ?? header.devminor,
   };
 }
 
@@ -186,7 +192,7 @@ function badRecord(field: string, text: string, expected: string, context: Conte
 // Records that were read elsewhere, or that say nothing which a tree should hold: names of owners (ids hold), other times,
 // bookkeeping of the writer.
 const silent =
-  /^(path|linkpath|size|uid|gid|mtime|atime|ctime|uname|gname|comment|charset|hdrcharset|SCHILY\.(xattr\..*|dev|ino|nlink|filetype|fflags|realsize)|LIBARCHIVE\.(xattr\..*|creationtime|symlinktype)|RHT\.security\.selinux|GNU\.sparse\..*|GNU\.volume\..*|MSWINDOWS\..*)$/;
+  /^(path|linkpath|size|uid|gid|mtime|atime|ctime|uname|gname|comment|charset|hdrcharset|SCHILY\.(xattr\..*|dev|devmajor|devminor|ino|nlink|filetype|fflags|realsize)|LIBARCHIVE\.(xattr\..*|creationtime|symlinktype)|RHT\.security\.selinux|GNU\.sparse\..*|GNU\.volume\..*|MSWINDOWS\..*)$/;
 
 /** What an extended header says that no tree holds. */
 export function notesOf(records: PaxRecords): EntryNote[] {

@@ -111,7 +111,7 @@ class TarReader {
     } else if (type === "symlink" || type === "hardlink") {
       this.#add({ type, ...nodeMeta(meta), target: meta.link }, offset);
     } else if (type === "char" || type === "block") {
-      const { devmajor: major, devminor: minor } = header;
+      const { major, minor } = meta;
       if (major === undefined || minor === undefined) members.refuse("TAR_BAD_HEADER", "a device without numbers", offset);
       else this.#add({ type, ...nodeMeta(meta), major, minor }, offset);
     } else {
