@@ -1,7 +1,7 @@
 // What is judged without running it: style and imports (biome), unused code and dependencies (knip), the packages as they
 // would be published (publint), the types of the tests. `pnpm check` runs all of it, and so does `npm test`.
 
-import { bootstrap, packageFolders, run, tool } from "./bootstrap.mjs";
+import { bootstrap, isMain, packageFolders, run, tool } from "./bootstrap.mjs";
 
 /** Runs every check; prints a line for each, and all that a failing one said. Returns how many passed and failed. */
 export function check() {
@@ -23,7 +23,7 @@ export function check() {
   return counts;
 }
 
-if (import.meta.filename === process.argv[1]) {
+if (isMain(import.meta.url)) {
   try {
     bootstrap();
     process.exitCode = check().failed === 0 ? 0 : 1;

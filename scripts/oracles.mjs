@@ -3,7 +3,7 @@
 
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { root, run } from "./bootstrap.mjs";
+import { isMain, root, run } from "./bootstrap.mjs";
 
 /** What tells that a tool is there, and the Debian packages that have it, of which the first that apt knows is taken. */
 const tools = [
@@ -87,4 +87,4 @@ function failure(command, ...args) {
   return ok ? undefined : `${command === "sudo" || command === "env" ? "apt-get" : command} failed: ${output.split("\n").at(-1)}`;
 }
 
-if (import.meta.filename === process.argv[1]) for (const line of installOracles()) console.error(line);
+if (isMain(import.meta.url)) for (const line of installOracles()) console.error(line);

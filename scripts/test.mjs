@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { bootstrap, root, tool } from "./bootstrap.mjs";
+import { bootstrap, isMain, root, tool } from "./bootstrap.mjs";
 import { check } from "./check.mjs";
 import { installOracles } from "./oracles.mjs";
 
@@ -59,7 +59,7 @@ function steps() {
   }
 }
 
-if (import.meta.filename === process.argv[1]) {
+if (isMain(import.meta.url)) {
   const { lines, exitCode } = summarise(steps());
   for (const line of lines) console.log(line);
   process.exitCode = exitCode;

@@ -39,6 +39,22 @@ describe("npm test", () => {
   });
 });
 
+describe("scripts", () => {
+  test.each(["start.mjs", "test.mjs", "check.mjs"])("%s runs when it is reached through a symbolic link, and fails where it cannot work", (script) => {
+    const folder = fs.mkdtempSync(join(os.tmpdir(), "imgkit-scripts-"));
+    try {
+      // A copy without packages: the first thing that a script does fails, and that must be seen.
+      fs.cpSync(join(root, "scripts"), join(folder, "real", "scripts"), { recursive: true });
+      fs.symlinkSync("real", join(folder, "link"));
+      const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, "link", "scripts", script)], { encoding: "utf8" });
+      expect(status).toBe(1);
+      expect(stdout + stderr).toMatch(/packages/);
+    } finally {
+      fs.rmSync(folder, { recursive: true });
+    }
+  });
+});
+
 describe("the reporter, on a folder of tests", () => {
   let folder: string;
   beforeAll(() => {
@@ -50,6 +66,7 @@ describe("the reporter, on a folder of tests", () => {
       "hook.test.js":
         'import { beforeAll, describe, test } from "vitest";\ndescribe("group", () => {\n  beforeAll(() => { throw new Error("hook"); });\n  test("never", () => {});\n});\n',
       "broken.test.js": 'import "./no-such-file.js";\n',
+      "oracle.test.ts": `import { oracle } from ${JSON.stringify(join(root, "test", "oracle.ts"))};\noracle("nonesuch")("judged", () => {});\noracle("nonesuch").each([1, 2])("judged %i", () => {});\noracle()("unjudged", () => {});\n`,
       "late.test.js":
         'import { test } from "vitest";\ntest("fine", () => { setTimeout(() => { throw new Error("late"); }, 0); });\ntest("waits", () => new Promise((done) => setTimeout(done, 50)));\n',
     };
@@ -57,15 +74,24 @@ describe("the reporter, on a folder of tests", () => {
   });
   afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 
-  function run(file: string): { status: number | null; results: unknown } {
+  function run(file: string, environment: Record<string, string> = {}): { status: number | null; results: unknown } {
     const results = join(folder, `${file}.json`);
     const args = [join(root, "node_modules/vitest/vitest.mjs"), "run", file, "--root", folder, `--reporter=${join(root, "scripts/reporter.mjs")}`];
-    const { status } = spawnSync(process.execPath, args, { env: { ...process.env, IMGKIT_TEST_RESULTS: results }, stdio: "ignore" });
+    const { status } = spawnSync(process.execPath, args, { env: { ...process.env, ...environment, IMGKIT_TEST_RESULTS: results }, stdio: "ignore" });
     return { status, results: JSON.parse(fs.readFileSync(results, "utf8")) };
   }
 
   test("passed, failed and skipped tests are counted, the skipped ones by name", () => {
     expect(run("mixed")).toEqual({ status: 1, results: { passed: 1, failed: 1, skipped: ["mixed.test.js > left out [skipped: why]"] } });
+  });
+
+  test("a test without its oracle is skipped by name with the reason", () => {
+    const skipped = ["judged", "judged %i"].map((name) => `oracle.test.ts > ${name} [skipped: nonesuch is not installed]`);
+    expect(run("oracle", { CI: "" })).toEqual({ status: 0, results: { passed: 1, failed: 0, skipped } });
+  });
+
+  test("with CI=true a test without its oracle fails", () => {
+    expect(run("oracle", { CI: "true" })).toEqual({ status: 1, results: { passed: 1, failed: 2, skipped: [] } });
   });
 
   test.each([
