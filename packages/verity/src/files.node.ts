@@ -1,6 +1,6 @@
 import { type BigIntStats, closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, statSync } from "node:fs";
 import { isZero } from "@imgkit/bytes";
-import { createOutput, type FileSource, openFile, readError } from "@imgkit/bytes/node";
+import { createOutput, type FileSource, openFile, readError, statPath } from "@imgkit/bytes/node";
 import { type BuiltTree, layoutFor } from "./build.ts";
 import { VerityError } from "./errors.ts";
 import type { VerityLayout } from "./layout.ts";
@@ -23,7 +23,7 @@ export async function formatVerityFiles(dataPath: string, hashPath: string, inpu
   try {
     const layout = layoutFor(data.size, input);
     const range = wholeFile(data);
-    const existing = statSync(hashPath, { bigint: true, throwIfNoEntry: false });
+    const existing = statPath(hashPath) === undefined ? undefined : statSync(hashPath, { bigint: true });
     const shared = existing !== undefined && sameFile(existing, fstatSync(data.fd, { bigint: true }));
     if (shared && Math.min(layout.hashOffset, layout.treeOffset) < layout.dataSize) throw overlap(layout, hashPath);
     if (shared || existing?.isBlockDevice() === true) return await formatInPlace(range, hashPath, layout, input);

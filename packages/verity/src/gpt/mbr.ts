@@ -15,7 +15,8 @@ export async function checkMbr(disk: DiskView, findings: GptFinding[]): Promise<
     const at = mbr.records + i * mbrRecordStruct.size;
     return { at, record: mbrRecordStruct.decode(bytes, at) };
   });
-  const used = records.filter(({ record }) => record.type !== 0);
+  // The other three records are all zero, the specification says.
+  const used = records.filter(({ at }) => bytes.subarray(at, at + mbrRecordStruct.size).some((b) => b !== 0));
   const protective = used.find(({ record }) => record.type === mbr.protectiveType);
   if (protective === undefined || used.length > 1) {
     const found = used.length === 0 ? "none" : `types ${used.map(({ record }) => `0x${record.type.toString(16)}`).join(", ")}`;

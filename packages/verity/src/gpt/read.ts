@@ -173,7 +173,8 @@ function checkUsable(copy: GptCopy, backup: GptCopy | undefined, table: GptTable
   const base = copy.lba * sectorSize;
   const array = Math.ceil((entryCount * entrySize) / sectorSize);
   const low = (copy.place === "primary" ? Number(entriesLba) : 2) + array;
-  const high = (backup?.usable === true ? Number(backup.header.entriesLba) : sectors - 1) - 1;
+  // Of a disk that grew the table keeps its end: BACKUP_NOT_AT_END tells that.
+  const high = (backup?.usable === true ? backup.lba - array : sectors - 1) - 1;
   if (firstUsableLba < BigInt(low) || lastUsableLba > BigInt(high) || firstUsableLba > lastUsableLba) {
     const values = { expected: `a range within ${low} to ${high}`, found: `${firstUsableLba} to ${lastUsableLba}`, length: 16 };
     findings.push(gptFinding("USABLE_RANGE", copy.place, base + headerStruct.fields.firstUsableLba.at, "impossible usable sectors", values));
