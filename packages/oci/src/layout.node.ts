@@ -2,7 +2,7 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, statSync } from "node:fs
 import { join, resolve } from "node:path";
 import type { Sha256Engine } from "@imgkit/bytes";
 import { compareNames } from "@imgkit/bytes";
-import { createOutput, createOutputFolder, nativeSha256, readError } from "@imgkit/bytes/node";
+import { createOutput, createOutputFolder, nativeSha256, readError, statPath } from "@imgkit/bytes/node";
 import { directoryBlobs, openLayoutFile } from "./blobs.node.ts";
 import type { BlobStore } from "./blobs.ts";
 import { OciError } from "./errors.ts";
@@ -71,7 +71,7 @@ export interface LayoutWriter {
  * @throws OciError BAD_LAYOUT when something is there that is neither an empty folder nor a layout; BytesError OUTPUT_FAILED.
  */
 export async function createLayout(path: string, sha256: Sha256Engine = nativeSha256): Promise<LayoutWriter> {
-  const stat = statSync(path, { throwIfNoEntry: false });
+  const stat = statPath(path);
   if (stat?.isDirectory() === false) {
     throw new OciError("BAD_LAYOUT", "a file stands where the layout belongs", { path, expected: "a folder, or nothing", hint: "Name another path." });
   }

@@ -7,6 +7,7 @@ import type { Context } from "../context.ts";
 import { type Digested, digestSource } from "../digest.ts";
 import { note, printJson, printLine } from "../io.ts";
 import { addOutputOptions, addRecordOption, addTreeOptions, epochOf, type OutputOptions, type RecordOptions, type TreeOptions } from "../options.ts";
+import { checkRegularOutput, checkSideOutputs } from "../outputs.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
 import { type SourceReport, sourceReport } from "../report.ts";
@@ -62,6 +63,8 @@ interface Content {
 
 async function disk(spec: string, options: DiskCommandOptions, context: Context): Promise<void> {
   const { io } = context;
+  checkRegularOutput(options.output);
+  checkSideOutputs(options.output, { "--record": options.record });
   const progress = startProgress(io, "disk", options.progress && !options.quiet);
   const content = await openContent(spec, options, context, progress);
   try {

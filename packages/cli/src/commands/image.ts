@@ -15,6 +15,7 @@ import {
   type RecordOptions,
   type TreeOptions,
 } from "../options.ts";
+import { checkSideOutputs } from "../outputs.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
 import { type SourceReport, sourceReport } from "../report.ts";
@@ -94,6 +95,7 @@ async function image(specs: readonly string[], options: ImageOptions, context: C
   const place = outputPlace(options);
   const platform = parsePlatform(options.platform);
   const settings = imageSettings(options);
+  checkSideOutputs(place.path, { "--record": options.record });
   const progress = startProgress(io, "image", options.progress && !options.quiet);
   const layout = await createLayout(place.path);
   try {

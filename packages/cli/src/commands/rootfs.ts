@@ -6,6 +6,7 @@ import { type Digested, digesting } from "../digest.ts";
 import { CliError } from "../errors.ts";
 import { note, printJson, printLine, writeAll } from "../io.ts";
 import { addOutputOptions, addRecordOption, addTreeOptions, epochOf, type OutputOptions, type RecordOptions, type TreeOptions } from "../options.ts";
+import { checkSideOutputs, outputName } from "../outputs.ts";
 import { startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
 import { sourceReport } from "../report.ts";
@@ -33,7 +34,7 @@ export function addRootfs(program: Command, context: Context): void {
     .requiredOption("-o, --output <file>", "where to write the tar; - is standard output")
     .option("--mtree <file>", "also write an mtree specification of what the tar holds")
     .addHelpText("after", examples)
-    .action((source: string, options: RootfsOptions) => rootfs(source, options, context));
+    .action((source: string, options: RootfsOptions) => rootfs(source, { ...options, output: outputName(options.output) }, context));
   addTreeOptions(command);
   addRecordOption(addOutputOptions(command));
 }
@@ -47,6 +48,7 @@ async function rootfs(spec: string, options: RootfsOptions, context: Context): P
     throw new CliError("USAGE", "a tar is not written to a terminal", { hint: "Give -o FILE, or send standard output to a file or a pipe." });
   context.stdoutTaken = toStdout;
   const epoch = epochOf(options, io);
+  checkSideOutputs(options.output, { "--record": options.record, "--mtree": options.mtree });
   const progress = startProgress(io, "rootfs", options.progress && !options.quiet);
   try {
     const source = await prepareSource(spec, options, epoch, io, progress);

@@ -19,6 +19,7 @@ import { digestPath } from "../digest.ts";
 import { CliError, exitCode } from "../errors.ts";
 import { printJson, printLine } from "../io.ts";
 import { addOutputOptions, addRecordOption, type OutputOptions, type RecordOptions } from "../options.ts";
+import { checkSideOutputs } from "../outputs.ts";
 import { startProgress } from "../progress.ts";
 import { writeRecord } from "../record.ts";
 
@@ -126,6 +127,9 @@ function paramsOf(options: HashOptions, salt: Uint8Array): VerityParams {
 async function format(data: string, hash: string, options: FormatOptions, context: Context): Promise<void> {
   const { io } = context;
   const uuid = options.uuid ?? deriveVerityUuid(options.seed);
+  checkSideOutputs(hash, { "--record": options.record, "--root-hash-file": options.rootHashFile });
+  // Now, for the data may share its file with the tree.
+  const inputs = options.record === undefined ? [] : [{ name: data, kind: "file" as const, ...(await digestPath(data)) }];
   const progress = startProgress(io, "verity format", options.progress && !options.quiet);
   const { rootHash, layout } = await formatVerityFiles(data, hash, {
     ...paramsOf(options, options.salt ?? deriveVeritySalt(options.seed)),
@@ -138,7 +142,6 @@ async function format(data: string, hash: string, options: FormatOptions, contex
   // As veritysetup: the bare digits, with no newline.
   if (options.rootHashFile !== undefined) await writeFileAtomic(options.rootHashFile, [new TextEncoder().encode(toHex(rootHash))]);
   if (options.record !== undefined) {
-    const inputs = [{ name: data, kind: "file" as const, ...(await digestPath(data)) }];
     const outputs = [{ name: hash, kind: "file" as const, ...(await digestPath(hash)) }];
     await writeRecord(options.record, { command: "verity format", arguments: context.argv, epoch: undefined, inputs, outputs });
   }

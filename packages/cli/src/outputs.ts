@@ -1,0 +1,42 @@
+import { realpathSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { createOutput, statPath } from "@imgkit/bytes/node";
+import { CliError } from "./errors.ts";
+
+/** Standard output by a name of the host's: it need not be possible to open that (a socket), and it is no file to replace. */
+const standardOutput = new Set(["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]);
+
+/** `-` for every name of standard output. */
+export function outputName(path: string): string {
+  return standardOutput.has(path) ? "-" : path;
+}
+
+/**
+ * Looks at what a run writes besides its output, by option, before the work begins: it would be late to fail when all is done.
+ * @throws CliError USAGE when two outputs are one file; BytesError OUTPUT_FAILED.
+ */
+export function checkSideOutputs(output: string, others: Readonly<Record<string, string | undefined>>): void {
+  const taken = new Map([[placeOf(output), "the output"]]);
+  for (const [option, path] of Object.entries(others)) {
+    if (path === undefined) continue;
+    const place = placeOf(path);
+    const by = taken.get(place);
+    if (by !== undefined) throw new CliError("USAGE", `${option} and ${by} are the same file`, { path, hint: "Give two names." });
+    taken.set(place, option);
+    createOutput(path).abort();
+  }
+}
+
+/** One text for each file, also for one that does not exist yet. */
+function placeOf(path: string): string {
+  const folder = dirname(resolve(path));
+  if (statPath(path) !== undefined) return realpathSync(path);
+  return statPath(folder) === undefined ? resolve(path) : join(realpathSync(folder), basename(path));
+}
+
+/** @throws CliError USAGE for a device or a pipe, where a file has to be that is written in any order and read back. */
+export function checkRegularOutput(path: string): void {
+  const stat = statPath(path);
+  if (stat === undefined || stat.isFile() || stat.isDirectory()) return;
+  throw new CliError("USAGE", "not a regular file", { path, hint: "Write to a file and copy that: dd if=FILE of=DEVICE" });
+}
