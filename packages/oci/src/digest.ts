@@ -2,6 +2,7 @@
 // but a digest that cannot be recomputed proves nothing, and its text would become part of a path.
 import { type Hasher, portableSha256, type Sha256Engine, toHex } from "@imgkit/bytes";
 import { sha512 } from "@noble/hashes/sha2.js";
+import { clip } from "./clip.ts";
 import { OciError } from "./errors.ts";
 
 export interface DigestParts {
@@ -25,7 +26,7 @@ export const DIGEST_SHAPE = '"sha256:" and 64, or "sha512:" and 128, digits 0-9a
  */
 export function parseDigest(digest: string): DigestParts {
   const parts = splitDigest(digest);
-  if (parts === undefined) throw new OciError("BAD_DIGEST", "not a digest", { expected: DIGEST_SHAPE, found: JSON.stringify(digest) });
+  if (parts === undefined) throw new OciError("BAD_DIGEST", "not a digest", { expected: DIGEST_SHAPE, found: clip(JSON.stringify(digest)) });
   return parts;
 }
 

@@ -19,7 +19,7 @@ export type FindingCode =
   | "SUBJECT_ABSENT"
   | "URLS_IGNORED";
 
-/** One thing that a verification found. */
+/** One thing that a verification found. Its texts may hold a stranger's characters: show them through `printable` of @imgkit/bytes. */
 export interface Finding {
   readonly level: FindingLevel;
   readonly code: FindingCode;

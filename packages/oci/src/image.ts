@@ -38,23 +38,24 @@ export interface Image {
 
 /**
  * Writes the config and the manifest of an image into the store that holds its layers.
- * @throws OciError BAD_PLATFORM, BAD_EPOCH, BAD_CONFIG.
+ * @throws OciError BAD_PLATFORM, BAD_EPOCH, BAD_CONFIG, JSON_ENCODING; BAD_DOCUMENT for a history or annotation that is not of the specification's shape.
  */
 export async function buildImage(store: BlobStore, options: ImageOptions): Promise<Image> {
   const { layers, annotations } = options;
   if (layers.length === 0) throw new OciError("BAD_CONFIG", "an image without a layer", { field: "layers", expected: "at least one layer", found: "none" });
   const platform = checkPlatform(options.platform);
+  // Read back before anything is stored: what we would refuse to read is not written.
   const configBytes = encode(imageConfig(options));
-  const config = await putDocument(store, MEDIA_CONFIG, configBytes);
+  const config = parseConfig(configBytes);
   const manifestBytes = encode({
     schemaVersion: 2,
     mediaType: MEDIA_MANIFEST,
-    config,
+    config: await putDocument(store, MEDIA_CONFIG, configBytes),
     layers: layers.map((layer) => layer.descriptor),
     ...present({ annotations }),
   } satisfies ImageManifest);
-  const descriptor = { ...(await putDocument(store, MEDIA_MANIFEST, manifestBytes)), platform };
-  return { descriptor, manifest: parseManifest(manifestBytes), config: parseConfig(configBytes) };
+  const manifest = parseManifest(manifestBytes);
+  return { descriptor: { ...(await putDocument(store, MEDIA_MANIFEST, manifestBytes)), platform }, manifest, config };
 }
 
 function imageConfig(options: ImageOptions): ImageConfig {
@@ -99,7 +100,8 @@ export async function buildIndex(store: BlobStore, options: IndexOptions): Promi
     manifests: images.map((image) => image.descriptor),
     ...present({ annotations }),
   } satisfies ImageIndex);
-  return { descriptor: await putDocument(store, MEDIA_INDEX, bytes), index: parseIndex(bytes) };
+  const index = parseIndex(bytes);
+  return { descriptor: await putDocument(store, MEDIA_INDEX, bytes), index };
 }
 
 async function putDocument(store: BlobStore, mediaType: string, bytes: Uint8Array): Promise<Descriptor> {

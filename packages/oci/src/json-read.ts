@@ -1,5 +1,6 @@
 // JSON by RFC 8259, read more strictly than JSON.parse: two readers must never see two documents in the same bytes.
 // image-spec's considerations.md forbids duplicate keys; JSON.parse silently takes the last of them, other readers the first.
+import { clip } from "./clip.ts";
 import { OciError, type OciErrorCode } from "./errors.ts";
 
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | JsonObject;
@@ -102,7 +103,7 @@ class Reader {
       const start = this.at;
       if (this.#bytes[start] !== QUOTE) this.unexpected("a key in quotes");
       const key = this.string();
-      if (key in out) this.fail("JSON_DUPLICATE_KEY", `the key ${JSON.stringify(key)} stands twice in one object`, start);
+      if (key in out) this.fail("JSON_DUPLICATE_KEY", `the key ${clip(JSON.stringify(key))} stands twice in one object`, start);
       this.space();
       if (!this.take(COLON)) this.unexpected('":"');
       out[key] = this.value(depth + 1);
@@ -183,7 +184,7 @@ class Reader {
     const plain = /^-?[0-9]+$/.test(text);
     const exact = plain ? Number.isSafeInteger(value) && !Object.is(value, -0) : Number.isFinite(value) && !Number.isInteger(value);
     if (!exact) {
-      this.fail("JSON_NUMBER", "a number that readers would not agree on", start, "an integer of at most 2^53 - 1 in plain digits, or a fraction", text);
+      this.fail("JSON_NUMBER", "a number that readers would not agree on", start, "an integer of at most 2^53 - 1 in plain digits, or a fraction", clip(text));
     }
     return value;
   }

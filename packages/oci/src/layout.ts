@@ -2,6 +2,7 @@
 import type { Sha256Engine } from "@imgkit/bytes";
 import { type BlobReader, type BlobSource, readBlob } from "./blobs.ts";
 import { checkDocument, type DocumentKind, parseConfig, parseIndex, parseManifest, problemError } from "./check.ts";
+import { clip } from "./clip.ts";
 import { blobPath } from "./digest.ts";
 import { OciError } from "./errors.ts";
 import { MAX_DOCUMENT } from "./json-read.ts";
@@ -91,7 +92,7 @@ export function resolveTag(index: ImageIndex, tag: string | undefined, path?: st
   const found = tag === undefined ? index.manifests : index.manifests.filter((descriptor) => tagOf(descriptor) === tag);
   const [first] = found;
   const names = index.manifests.map((descriptor) => tagOf(descriptor) ?? descriptor.digest).join(", ");
-  const facts = { ...(path === undefined ? {} : { path }), found: names === "" ? "no image at all" : names };
+  const facts = { ...(path === undefined ? {} : { path }), found: names === "" ? "no image at all" : clip(names) };
   if (first === undefined) {
     throw new OciError("NO_SUCH_IMAGE", tag === undefined ? "the layout holds no image" : `the layout holds no image ${tag}`, facts);
   }
@@ -153,12 +154,12 @@ function choose(index: ImageIndex, platform: Platform | undefined): Descriptor {
   if (first === undefined) {
     throw new OciError("NO_SUCH_IMAGE", "the index holds no image for the platform", {
       expected: platform === undefined ? "an image" : formatPlatform(platform),
-      found: all === "" ? "no image at all" : all,
+      found: all === "" ? "no image at all" : clip(all),
     });
   }
   // image-index.md: of several that match, the first is used; without a wish, several is a question that only the caller can answer.
   if (platform === undefined && found.length > 1) {
-    throw new OciError("AMBIGUOUS_REFERENCE", "the index holds images for several platforms", { found: all, hint: "Name one platform." });
+    throw new OciError("AMBIGUOUS_REFERENCE", "the index holds images for several platforms", { found: clip(all), hint: "Name one platform." });
   }
   return first;
 }

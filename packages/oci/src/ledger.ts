@@ -2,6 +2,7 @@
 import { streamSource } from "@imgkit/bytes";
 import type { BlobSource } from "./blobs.ts";
 import { checkDocument, type DocumentKind } from "./check.ts";
+import { clip } from "./clip.ts";
 import { blobPath, createDigester, parseDigest } from "./digest.ts";
 import type { Engines } from "./engines.ts";
 import { OciError } from "./errors.ts";
@@ -74,7 +75,7 @@ export class Ledger {
   async blob(descriptor: Descriptor, place: Place): Promise<boolean> {
     const { digest, size, mediaType, urls } = descriptor;
     this.named.add(digest);
-    if (urls !== undefined) this.notice("URLS_IGNORED", "other places are named for a blob; they were not asked", place, { found: urls.join(" ") });
+    if (urls !== undefined) this.notice("URLS_IGNORED", "other places are named for a blob; they were not asked", place, { found: clip(urls.join(" ")) });
     this.#embedded(descriptor, place);
     const path = blobPath(digest);
     const source = await this.open(path, place);

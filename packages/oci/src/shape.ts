@@ -1,4 +1,5 @@
 // A small engine for the shapes of JSON documents: a check reports every problem with its JSON path (RFC 9535) and goes on.
+import { clip } from "./clip.ts";
 import type { OciErrorCode } from "./errors.ts";
 import type { JsonObject, JsonValue } from "./json-read.ts";
 
@@ -22,7 +23,7 @@ export type Check = (value: JsonValue, field: string, report: Report) => void;
 
 /** The JSON path of a member. */
 export function memberPath(field: string, key: string): string {
-  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(key) ? `${field}.${key}` : `${field}[${JSON.stringify(key)}]`;
+  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(key) ? `${field}.${clip(key)}` : `${field}[${clip(JSON.stringify(key))}]`;
 }
 
 export function isObject(value: JsonValue | undefined): value is JsonObject {
@@ -31,8 +32,7 @@ export function isObject(value: JsonValue | undefined): value is JsonObject {
 
 /** A value as it is shown in a message: short, and on one line. */
 export function show(value: JsonValue): string {
-  const text = JSON.stringify(value);
-  return text.length > 120 ? `${text.slice(0, 117)}...` : text;
+  return clip(JSON.stringify(value));
 }
 
 /** A value that `test` accepts; `expected` says which those are. */

@@ -2,6 +2,8 @@
 // stream by: headers, sizes, the end, and no path twice (layer.md). Contents and metadata are the business of @imgkit/core.
 import { decodeName, raw, type Struct, struct, u8 } from "@imgkit/bytes";
 
+import { clip } from "./clip.ts";
+
 const BLOCK = 512;
 /** Limit of an extended header or a long name, in bytes. */
 const EXTENSION_MAX = 8 << 20;
@@ -136,7 +138,7 @@ export class TarWalk {
     const prefix = fields.magic[5] === 0 ? text(fields.prefix) : "";
     const path = clean(local.path ?? (prefix === "" ? name : `${prefix}/${name}`));
     if (this.#paths.has(path))
-      this.#problems.push({ level: "error", sentence: "a path that stands in the tar twice", offset: this.#at, found: JSON.stringify(path) });
+      this.#problems.push({ level: "error", sentence: "a path that stands in the tar twice", offset: this.#at, found: clip(JSON.stringify(path)) });
     this.#paths.add(path);
     // Only files have data: a directory's size is a hint of old tars, a link's is its target's.
     this.#pass("123456".includes(type) ? 0 : (local.size ?? stated));

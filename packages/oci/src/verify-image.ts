@@ -1,4 +1,5 @@
 // From an index to its images: each manifest, config and layer, against each other.
+import { clip } from "./clip.ts";
 import { blobPath, parseDigest } from "./digest.ts";
 import type { Ledger, Place } from "./ledger.ts";
 import { layerCompression, mediaRole } from "./media.ts";
@@ -30,7 +31,7 @@ export class ImageWalk {
     const role = mediaRole(mediaType);
     if (role === "manifest") await this.#manifest(descriptor, place, depth);
     else if (role !== "index")
-      this.#ledger.notice("UNKNOWN_MEDIA_TYPE", "neither an image nor an index: only its digest was verified", place, { found: mediaType });
+      this.#ledger.notice("UNKNOWN_MEDIA_TYPE", "neither an image nor an index: only its digest was verified", place, { found: clip(mediaType) });
     else if (depth >= MAX_NESTING) this.#ledger.error("BAD_LAYOUT", "indexes are nested too deeply", place, { expected: `at most ${MAX_NESTING} levels` });
     else if (!this.#indexes.has(digest)) {
       this.#indexes.add(digest);
@@ -100,7 +101,12 @@ export class ImageWalk {
     if (said.os === os && said.architecture === architecture && sameVariant) return;
     const expected = formatPlatform({ os, architecture, ...(typeof variant === "string" ? { variant } : {}) });
     const field = `${place.field ?? "$"}.platform`;
-    this.#ledger.error("PLATFORM_MISMATCH", "the platform is not that of the image's config", { ...place, field }, { expected, found: formatPlatform(said) });
+    this.#ledger.error(
+      "PLATFORM_MISMATCH",
+      "the platform is not that of the image's config",
+      { ...place, field },
+      { expected, found: clip(formatPlatform(said)) },
+    );
   }
 
   async #layer(descriptor: Descriptor, place: Place, claimed: string | undefined): Promise<void> {
@@ -116,7 +122,7 @@ export class ImageWalk {
     const { digest, mediaType } = descriptor;
     const compression = layerCompression(mediaType);
     if (compression === undefined) {
-      this.#ledger.error("UNKNOWN_MEDIA_TYPE", "a layer whose diff_id cannot be recomputed", place, { found: mediaType });
+      this.#ledger.error("UNKNOWN_MEDIA_TYPE", "a layer whose diff_id cannot be recomputed", place, { found: clip(mediaType) });
       return undefined;
     }
     const path = blobPath(digest);

@@ -1,4 +1,5 @@
 // Every claim of a layout, recomputed from its bytes: nothing that a file says about another is believed.
+import { clip } from "./clip.ts";
 import { splitDigest } from "./digest.ts";
 import { type Engines, portableEngines } from "./engines.ts";
 import type { LayoutReport, ListedImage } from "./findings.ts";
@@ -45,7 +46,7 @@ function checkTags(ledger: Ledger, images: readonly ListedImage[]): void {
   const seen = new Set<string>();
   for (const { tag } of images) {
     if (tag === undefined) continue;
-    if (seen.has(tag)) ledger.error("AMBIGUOUS_REFERENCE", "a tag that stands twice", place, { found: tag });
+    if (seen.has(tag)) ledger.error("AMBIGUOUS_REFERENCE", "a tag that stands twice", place, { found: clip(tag) });
     seen.add(tag);
   }
 }
@@ -55,7 +56,7 @@ function checkReference(ledger: Ledger, images: readonly ListedImage[], { tag, d
   const wanted = images.filter((image) => tag === undefined || image.tag === tag);
   if (wanted.length === 0) {
     const found = images.map((image) => image.tag ?? image.digest).join(", ");
-    ledger.error("NO_SUCH_IMAGE", "the layout does not list the image", place, { expected: tag ?? "an image", found: found === "" ? "no image" : found });
+    ledger.error("NO_SUCH_IMAGE", "the layout does not list the image", place, { expected: tag ?? "an image", found: found === "" ? "no image" : clip(found) });
   }
   for (const image of wanted) {
     const role = mediaRole(image.mediaType);

@@ -234,13 +234,25 @@ test("a layer that is a bomb is streamed, not held: 256 MiB of zeros from 256 Ki
   expect(process.memoryUsage().rss - before).toBeLessThan(128 << 20);
 });
 
-describe("a stranger's text in a finding or an error", () => {
-  test("stays on one line and moves no cursor", async () => {
-    const draft = new LayoutDraft();
-    const tagged = { ...draft.manifest(), annotations: { "org.opencontainers.image.ref.name": "a\n\u001b[2J" } };
-    const { index } = await openLayoutFiles(memoryLayout(draft.index([tagged]).files));
-    expect(() => resolveTag(index, "b")).toThrow(/^[ -~]*$/);
-  });
+test("a stranger's text in an error stays on one line and moves no cursor", async () => {
+  const draft = new LayoutDraft();
+  const tagged = { ...draft.manifest(), annotations: { "org.opencontainers.image.ref.name": "a\n\u001b[2J" } };
+  const { index } = await openLayoutFiles(memoryLayout(draft.index([tagged]).files));
+  expect(() => resolveTag(index, "b")).toThrow(/^[ -~]*$/);
+});
+
+test("embedded data of 3 MiB, and hostile texts as long, are judged without overflowing the stack", () => {
+  const descriptor = { mediaType: MEDIA_MANIFEST, digest: `sha256:${"0".repeat(64)}`, size: 1 };
+  const index = (change: object): Uint8Array => writeJson({ schemaVersion: 2, manifests: [{ ...descriptor, ...change }] } as unknown as JsonInput);
+  expect(parseIndex(index({ data: "A".repeat(3 << 20) })).manifests).toHaveLength(1);
+  for (const change of [
+    { data: `${"A".repeat(3 << 20)}=A==` },
+    { mediaType: `a/${"b".repeat(3 << 20)}` },
+    { digest: `sha256:${"0".repeat(3 << 20)}` },
+    { size: "1".repeat(3 << 20) },
+  ]) {
+    expect(() => parseIndex(index(change))).toThrow(expect.objectContaining({ kind: "input", message: expect.stringMatching(/^.{0,400}$/) }));
+  }
 });
 
 test("any damage to a layout's documents is a finding or a clean report, never an exception (1,500 cases)", async () => {

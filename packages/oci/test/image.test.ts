@@ -68,6 +68,7 @@ describe("refused", () => {
   test.each<[string, string, Partial<ImageOptions>]>([
     ["no layer", "BAD_CONFIG", { layers: [] }],
     ["a history of another length", "BAD_CONFIG", { history: [{}, {}] }],
+    ["a history whose time is none", "BAD_DOCUMENT", { history: [{ created: "yesterday" }] }],
     ["an epoch that is no number of seconds", "BAD_EPOCH", { epoch: 1.5 }],
     ["an unknown architecture", "BAD_PLATFORM", { platform: { os: "linux", architecture: "x86_64" } }],
     ["a user id that runtimes take for root", "BAD_CONFIG", { settings: { user: "4294967296" } }],
