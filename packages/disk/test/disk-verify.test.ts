@@ -87,7 +87,7 @@ describe("a disk that was just written", () => {
   });
 
   test("differs in every identifier from one of another seed, and in none from one of the same", async () => {
-    const image = createErofs(tree, { epoch, uuid });
+    const image = await createErofs(tree, { epoch, uuid });
     const seeds = [undefined, undefined, uuid, uuid, "00000000-0000-0000-0000-000000000001"];
     const [a, b, c, d, e] = await Promise.all(seeds.map((seed) => diskOf(image, { arch: "x86-64", ...(seed === undefined ? {} : { seed }) })));
     expect(Buffer.compare(a?.bytes as Uint8Array, b?.bytes as Uint8Array)).toBe(0);

@@ -26,7 +26,7 @@ async function seedImage(): Promise<{ bytes: Uint8Array; spots: readonly (readon
     { ...meta, type: "fifo", path: "fifo" },
     ...Array.from({ length: 60 }, (_, i): TreeNode => ({ ...meta, type: "fifo", path: `many/${"n".repeat(60)}${i}` })),
   ];
-  const image = createErofs(Tree.from(nodes), { epoch, uuid });
+  const image = await createErofs(Tree.from(nodes), { epoch, uuid });
   const spots = [...image.extents()].map(({ start, end, part }) => [start, part === "inode" ? Math.min(end, start + 200) : end] as const);
   return { bytes: new Uint8Array(await image.read(0, image.size)), spots: [[SUPER_OFFSET, SUPER_OFFSET + superBlock.size], ...spots] };
 }

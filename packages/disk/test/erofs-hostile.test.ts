@@ -41,7 +41,7 @@ class Forged {
   }
 
   static async from(of: Tree = tree): Promise<Forged> {
-    const image = createErofs(of, { epoch, uuid });
+    const image = await createErofs(of, { epoch, uuid });
     const inodes = [...image.extents()].filter((extent) => extent.part === "inode");
     return new Forged(new Uint8Array(await image.read(0, image.size)), new Map(inodes.map(({ path, start }) => [path, start])));
   }

@@ -1,11 +1,12 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { memorySource } from "@imgkit/bytes";
 import { openFile } from "@imgkit/bytes/node";
 import { noXattrs, Tree, type TreeNode } from "@imgkit/core";
 import fc from "fast-check";
 import { describe, expect } from "vitest";
 import { materialise } from "../../../fixtures/src/index.node.ts";
-import { arbitraryTree, fixtureTree, posixAcl } from "../../../fixtures/src/index.ts";
+import { arbitraryTree, fixtureTree, posixAcl, pseudoRandomBytes } from "../../../fixtures/src/index.ts";
 import { oracle, oracleRoot } from "../../../test/oracle.ts";
 import { readErofs } from "../src/erofs/reader.ts";
 import { createErofs } from "../src/erofs/writer.ts";
@@ -14,7 +15,7 @@ import { differences, epoch, mountedTree, run, save, scratch, uuid } from "./hel
 const long = process.env.IMGKIT_LONG === "1";
 const trees = arbitraryTree({ maxXattrs: 4, maxNodes: 60 });
 
-/** A tree with what random ones don't have: every prefix of xattrs, ACLs, a long value, a large directory. */
+/** A tree with what random ones don't have: every prefix of xattrs, ACLs, a long value, shared ones, a large directory, identical files. */
 function richTree(): Tree {
   const meta = { mode: 0o640, uid: 7, gid: 8, mtime: 1_700_000_000_000_000_000n, xattrs: noXattrs };
   const acl = posixAcl(["owner", 6], ["user", 4, 1000], ["owningGroup", 4], ["mask", 4], ["other", 0]);
@@ -40,7 +41,9 @@ function richTree(): Tree {
       ]),
     },
   ];
-  for (let i = 0; i < 3000; i++) nodes.push({ ...meta, type: "file", path: `many/${"+".repeat(i % 230)}${i}`, content: empty });
+  const label = new Map([["security.selinux", new TextEncoder().encode("system_u:object_r:usr_t:s0\0")]]);
+  for (let i = 0; i < 3000; i++) nodes.push({ ...meta, type: "file", path: `many/${"+".repeat(i % 230)}${i}`, content: empty, xattrs: label });
+  for (const path of ["twin1", "twin2"]) nodes.push({ ...meta, type: "file", path, content: memorySource(pseudoRandomBytes(1, 20_000)) });
   return Tree.from(nodes);
 }
 
@@ -53,7 +56,7 @@ describe("erofs/1 before the field's tools", () => {
   )("the kernel and our reader see in each image of a random tree exactly that tree, and fsck.erofs accepts it", async () => {
     await fc.assert(
       fc.asyncProperty(trees, fc.integer({ min: 0, max: 2 ** 34 }), async (tree, build) => {
-        const image = createErofs(tree, { epoch: build, uuid, volumeName: "random" });
+        const image = await createErofs(tree, { epoch: build, uuid, volumeName: "random" });
         const file = await save(image);
         run("fsck.erofs", file);
         expect(await mountedTree(file, (found) => differences(tree, found))).toEqual([]);
@@ -69,9 +72,9 @@ describe("erofs/1 before the field's tools", () => {
     "mount",
     "getfattr",
     "loop",
-  )("a tree with every kind of xattr and a directory of many blocks is the same once mounted", async () => {
+  )("a tree with every kind of xattr and shared ones, identical files and a directory of many blocks is the same once mounted", async () => {
     const tree = richTree();
-    const image = createErofs(tree, { epoch, uuid });
+    const image = await createErofs(tree, { epoch, uuid });
     const file = await save(image);
     run("fsck.erofs", file);
     expect(await mountedTree(file, (found) => differences(tree, found))).toEqual([]);
@@ -85,13 +88,13 @@ describe("erofs/1 before the field's tools", () => {
     "loop",
   )("the fixture's tree is the same once mounted", async () => {
     const tree = fixtureTree();
-    const file = await save(createErofs(tree, { epoch, uuid }));
+    const file = await save(await createErofs(tree, { epoch, uuid }));
     run("fsck.erofs", file);
     expect(await mountedTree(file, (found) => differences(tree, found))).toEqual([]);
   });
 
   oracle("dump.erofs")("dump.erofs shows the UUID, the build time, the root and the number of inodes that were given", async () => {
-    const image = createErofs(fixtureTree(), { epoch, uuid });
+    const image = await createErofs(fixtureTree(), { epoch, uuid });
     const shown = run("dump.erofs", "-s", await save(image));
     expect(shown).toContain(uuid);
     expect(shown).toMatch(new RegExp(`inode count: +${image.inodeCount}\n`));

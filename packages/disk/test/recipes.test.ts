@@ -62,7 +62,7 @@ describe("the recipes of docs/bytes", () => {
     // What tar/1 leaves out by default: trusted.* and the labels of security modules.
     const kept = (name: string): boolean => /^(user\.|security\.capability$|system\.posix_acl_)/.test(name);
     const tree = fixtureTree().map((node) => ({ ...node, xattrs: new Map([...node.xattrs].filter(([name]) => kept(name))) }));
-    const image = await save(createErofs(tree, { epoch, uuid }));
+    const image = await save(await createErofs(tree, { epoch, uuid }));
     const state = nativeSha256.create();
     for await (const bytes of writeTar(normaliseTimes(tree, epoch).tree, { epoch })) state.update(bytes);
     const printed = shell(recipe("erofs-1.md"), folder, { IMAGE: image, EPOCH: String(epoch), TAR: join(folder, "tar") });

@@ -1,4 +1,4 @@
-// Where everything stands on a disk, before any content is read:
+// Where everything stands on a disk, before the root hash is known:
 //
 //   0              protective MBR, GPT header and entries
 //   1 MiB          root: the file system, zeros up to a whole number of 4 KiB blocks
@@ -69,7 +69,7 @@ export async function layoutDisk(input: DiskInput, options: DiskOptions): Promis
 }
 
 async function fileSystemOf(input: DiskInput, { fileSystemUuid }: DiskIdentifiers): Promise<DiskLayout["fileSystem"]> {
-  if ("tree" in input) return { kind: "erofs", source: createErofs(input.tree, { epoch: input.epoch, uuid: fileSystemUuid }) };
+  if ("tree" in input) return { kind: "erofs", source: await createErofs(input.tree, { epoch: input.epoch, uuid: fileSystemUuid }) };
   const { kind } = await detectFileSystem(input.image);
   return { kind, source: input.image };
 }

@@ -19,7 +19,7 @@ import {
   SUPER_OFFSET,
   superBlock,
 } from "./format.ts";
-import { type ErofsLayout, NANOSECONDS, nidOf, type PlacedDirectory, type PlacedInode } from "./layout.ts";
+import { type ErofsLayout, NANOSECONDS, nidOf, type PlacedDirectory, type PlacedInode, SHARED_OFFSET } from "./layout.ts";
 import { encodeXattrs, xattrCount } from "./xattrs.ts";
 
 /** What the superblock holds besides the layout. */
@@ -32,21 +32,23 @@ export interface SuperValues {
   readonly volumeName: Uint8Array;
 }
 
-/** Block 0: zeros but for the superblock. It holds nothing else, so that its checksum needs no content. */
-export function encodeSuper(layout: ErofsLayout, { epoch, uuid, volumeName }: SuperValues): Uint8Array {
-  const block = new Uint8Array(BLOCK_SIZE);
+/** Everything before the inodes: superblock and shared xattrs. No content stands there, so the checksum needs none. */
+export function encodeHead(layout: ErofsLayout, { epoch, uuid, volumeName }: SuperValues): Uint8Array {
+  const { area } = layout.sharedXattrs;
+  const head = new Uint8Array((layout.metaBlock + 1) * BLOCK_SIZE);
+  head.set(area, SHARED_OFFSET);
   const values = {
     magic: SUPER_MAGIC,
     checksum: 0,
     feature_compat: COMPAT_SB_CHKSUM | COMPAT_MTIME,
     blkszbits: BLOCK_BITS,
     sb_extslots: 0,
-    root_nid: nidOf(layout.root),
+    root_nid: nidOf(layout, layout.root),
     inos: BigInt(layout.inodes.length),
     build_time: BigInt.asUintN(64, BigInt(epoch)),
     build_time_nsec: 0,
     blocks: layout.size / BLOCK_SIZE,
-    meta_blkaddr: 0,
+    meta_blkaddr: layout.metaBlock,
     xattr_blkaddr: 0,
     uuid,
     volume_name: volumeName,
@@ -59,17 +61,17 @@ export function encodeSuper(layout: ErofsLayout, { epoch, uuid, volumeName }: Su
     xattr_prefix_start: 0,
     packed_nid: 0n,
   };
-  superBlock.encodeInto(block, SUPER_OFFSET, values);
-  const checksum = crc32cRaw(block.subarray(SUPER_OFFSET), 0xffff_ffff);
-  superBlock.encodeInto(block, SUPER_OFFSET, { ...values, checksum });
-  return block;
+  superBlock.encodeInto(head, SUPER_OFFSET, values);
+  const checksum = crc32cRaw(head.subarray(SUPER_OFFSET, BLOCK_SIZE), 0xffff_ffff);
+  superBlock.encodeInto(head, SUPER_OFFSET, { ...values, checksum });
+  return head;
 }
 
 /** An inode and its xattrs, in an array with `room` zero bytes behind them for the inline data. */
-export function encodeInode(inode: PlacedInode, room: number): Uint8Array {
+export function encodeInode(layout: ErofsLayout, inode: PlacedInode, room: number): Uint8Array {
   const { node, size } = inode;
   const bytes = new Uint8Array(inode.headSize + room);
-  const xattrs = encodeXattrs(node.path, node.xattrs);
+  const xattrs = encodeXattrs(node.path, node.xattrs, layout.sharedXattrs.references(node));
   const common = {
     i_format: inodeFormat(inode.extended, size > inode.blockBytes ? LAYOUT_INLINE : LAYOUT_PLAIN),
     i_xattr_icount: xattrCount(xattrs.length),
@@ -101,11 +103,11 @@ function address(node: InodeNode, blocksAt: number): number {
 }
 
 /** The bytes `start` to `end` of a directory's data. */
-export function readDirectory({ children, plan }: PlacedDirectory, start: number, end: number): Uint8Array {
+export function readDirectory(layout: ErofsLayout, { children, plan }: PlacedDirectory, start: number, end: number): Uint8Array {
   const out = new Uint8Array(end - start);
   for (let block = Math.floor(start / BLOCK_SIZE); block * BLOCK_SIZE < end; block++) {
     const entries = children.slice(plan.starts[block], plan.starts[block + 1]);
-    const bytes = encodeDirectoryBlock(entries.map(({ name, inode }) => ({ name, nid: nidOf(inode), fileType: fileTypes[inode.node.type].dirent })));
+    const bytes = encodeDirectoryBlock(entries.map(({ name, inode }) => ({ name, nid: nidOf(layout, inode), fileType: fileTypes[inode.node.type].dirent })));
     copyOverlap(out, start, bytes, block * BLOCK_SIZE);
   }
   return out;

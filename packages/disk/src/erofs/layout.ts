@@ -1,16 +1,17 @@
-// Where everything of a tree stands in the image, decided from metadata and sizes alone: no content is read.
+// Where everything of a tree stands in the image, decided from metadata, sizes, and which contents are identical.
 //
-//   block 0        the superblock at byte 1024, zeros else
+//   block 0        the superblock at byte 1024; behind it, and in as many blocks as it takes, the shared xattrs
 //   metadata       the inodes in the Tree's order (best fit), each followed by its xattrs and, when it fits into one block
 //                  with them, by the last partial block of its data
 //   directories    the other blocks of directories, in the Tree's order
-//   data           the other blocks of symlinks and files, in the Tree's order
+//   data           the other blocks of symlinks and files, in the Tree's order; those of identical files once
 
 import { compareNames, encodeName } from "@imgkit/bytes";
-import { type DirectoryNode, type InodeNode, nameOf, parentOf, type Tree } from "@imgkit/core";
+import { type DirectoryNode, type FileNode, type InodeNode, nameOf, parentOf, type Tree } from "@imgkit/core";
 import { DiskError } from "../errors.ts";
 import { type DirectoryPlan, planDirectory } from "./directory.ts";
-import { alignUp, BLOCK_SIZE, compactInode, extendedInode, NULL_ADDR, SLOT_SIZE } from "./format.ts";
+import { alignUp, BLOCK_SIZE, compactInode, extendedInode, NULL_ADDR, SLOT_SIZE, SUPER_OFFSET, superBlock } from "./format.ts";
+import { type SharedXattrs, shareXattrs } from "./shared.ts";
 import { SlotAllocator } from "./slots.ts";
 import { encodeXattrs } from "./xattrs.ts";
 
@@ -30,6 +31,8 @@ export interface PlacedInode {
   /** Where the inode stands, and the first of its blocks (NULL_ADDR × 4096 when it has none). */
   at: number;
   blocksAt: number;
+  /** Whether its blocks are those of an earlier file of the same content. */
+  shares: boolean;
 }
 
 /** A directory with what is in it, ascending by name, `.` and `..` included. */
@@ -42,6 +45,9 @@ export interface PlacedDirectory extends PlacedInode {
 export interface ErofsLayout {
   readonly inodes: readonly PlacedInode[];
   readonly root: PlacedDirectory;
+  readonly sharedXattrs: SharedXattrs;
+  /** Inodes are numbered from this block on: the one before their first, so that none has the number 0, which readdir(3) takes for no entry. */
+  readonly metaBlock: number;
   /** The first byte behind the blocks of directories: everything before it is metadata. */
   readonly metadataEnd: number;
   /** The size of the image in bytes, whole blocks. */
@@ -53,14 +59,28 @@ export const NANOSECONDS = 1_000_000_000n;
 /** The format's limit: a block address has 32 bits, of which the highest value means "none". */
 const MAX_BLOCKS = 0xffff_fffe;
 
-export function layoutTree(tree: Tree, epoch: bigint): ErofsLayout {
+/** Where the shared xattrs begin: right behind the superblock. */
+export const SHARED_OFFSET: number = SUPER_OFFSET + superBlock.size;
+
+/** Lays a tree out; `identical` is what `findIdentical` found. Seconds since 1970. */
+export function layoutTree(tree: Tree, epoch: bigint, identical: ReadonlyMap<FileNode, FileNode>): ErofsLayout {
   const inodes = collectInodes(tree, epoch);
-  const slots = new SlotAllocator(BLOCK_SIZE);
-  for (const inode of inodes) place(inode, slots);
+  const sharedXattrs = shareXattrs(tree, SHARED_OFFSET);
+  const start = alignUp(SHARED_OFFSET + sharedXattrs.area.length, BLOCK_SIZE);
+  const slots = new SlotAllocator(start);
+  for (const inode of inodes) place(inode, slots, sharedXattrs);
+  const byNode = new Map<InodeNode, PlacedInode>(inodes.map((inode) => [inode.node, inode]));
   let at = slots.end;
   const giveBlocks = (wanted: (inode: PlacedInode) => boolean): void => {
     for (const inode of inodes) {
       if (inode.blockBytes === 0 || !wanted(inode)) continue;
+      const twin = inode.node.type === "file" ? byNode.get(identical.get(inode.node) as InodeNode) : undefined;
+      // With more xattrs, the rest of the same content may not fit behind the inode: then the twin has fewer blocks.
+      if (twin !== undefined && twin.blockBytes >= inode.blockBytes) {
+        inode.blocksAt = twin.blocksAt;
+        inode.shares = true;
+        continue;
+      }
       inode.blocksAt = at;
       at += alignUp(inode.blockBytes, BLOCK_SIZE);
     }
@@ -74,7 +94,7 @@ export function layoutTree(tree: Tree, epoch: bigint): ErofsLayout {
       found: `${at / BLOCK_SIZE}`,
     });
   }
-  return { inodes, root: inodes[0] as PlacedDirectory, metadataEnd, size: at };
+  return { inodes, root: inodes[0] as PlacedDirectory, sharedXattrs, metaBlock: start / BLOCK_SIZE - 1, metadataEnd, size: at };
 }
 
 export function isDirectory(inode: PlacedInode): inode is PlacedDirectory {
@@ -106,7 +126,7 @@ function collectInodes(tree: Tree, epoch: bigint): PlacedInode[] {
 
 function newInode(node: InodeNode, ino: number): PlacedInode {
   checkLimits(node);
-  const nowhere = { size: dataSize(node), extended: false, headSize: 0, blockBytes: 0, at: 0, blocksAt: NULL_ADDR * BLOCK_SIZE };
+  const nowhere = { size: dataSize(node), extended: false, headSize: 0, blockBytes: 0, at: 0, blocksAt: NULL_ADDR * BLOCK_SIZE, shares: false };
   if (node.type !== "directory") return { node, ino, nlink: 1, ...nowhere };
   const directory: PlacedDirectory = { node, ino, nlink: 2, ...nowhere, children: [], plan: { starts: [], size: 0 } };
   return directory;
@@ -151,16 +171,16 @@ function checkLimits(node: InodeNode): void {
   }
 }
 
-function place(inode: PlacedInode, slots: SlotAllocator): void {
+function place(inode: PlacedInode, slots: SlotAllocator, shared: SharedXattrs): void {
   const { node, size } = inode;
-  inode.headSize = (inode.extended ? extendedInode : compactInode).size + encodeXattrs(node.path, node.xattrs).length;
+  inode.headSize = (inode.extended ? extendedInode : compactInode).size + encodeXattrs(node.path, node.xattrs, shared.references(node)).length;
   const tail = size % BLOCK_SIZE;
   const inline = inode.headSize + tail <= BLOCK_SIZE ? tail : 0;
   inode.blockBytes = size - inline;
   inode.at = slots.allocate(inode.headSize + inline);
 }
 
-/** The number of an inode: its slot. The metadata area is counted from the image's start (meta_blkaddr 0). */
-export function nidOf(inode: PlacedInode): number {
-  return inode.at / SLOT_SIZE;
+/** The number of an inode: its slot, counted from `metaBlock`. */
+export function nidOf({ metaBlock }: ErofsLayout, { at }: PlacedInode): number {
+  return (at - metaBlock * BLOCK_SIZE) / SLOT_SIZE;
 }

@@ -2,9 +2,10 @@
 // See format.ts for the subset, layout.ts for what stands where.
 
 import { type ByteRange, type ByteSource, checkRange, encodeName, parseUuid } from "@imgkit/bytes";
-import type { Tree } from "@imgkit/core";
+import type { FileNode, Tree } from "@imgkit/core";
 import { DiskError } from "../errors.ts";
-import { copyOverlap, encodeInode, encodeSuper, readDirectory, readLinkText, type SuperValues } from "./encode.ts";
+import { copyOverlap, encodeHead, encodeInode, readDirectory, readLinkText, type SuperValues } from "./encode.ts";
+import { findIdentical } from "./identical.ts";
 import { type ErofsLayout, isDirectory, layoutTree, type PlacedInode } from "./layout.ts";
 
 export interface ErofsOptions {
@@ -18,7 +19,7 @@ export interface ErofsOptions {
 
 /** What stands in one range of an image. */
 export interface ErofsExtent {
-  /** The path of the inode's first name; the root's is empty. */
+  /** The path of the inode's first name; the root's is empty. Of blocks that identical files share, the first file's. */
   readonly path: string;
   /** `inode`: the inode, its xattrs and its inline data. `data`: blocks of its content, link text or directory. */
   readonly part: "inode" | "data";
@@ -27,7 +28,10 @@ export interface ErofsExtent {
   readonly end: number;
 }
 
-/** An EROFS image, `erofs/1`: a source of its bytes. Reading it from start to end reads every byte of content once. */
+/**
+ * An EROFS image, `erofs/1`: a source of its bytes. Reading it from start to end reads every byte of content once, and of
+ * identical files only the first.
+ */
 export interface ErofsImage extends ByteSource {
   readonly inodeCount: number;
   /** Where each part of the tree stands, ascending and disjoint. */
@@ -36,24 +40,23 @@ export interface ErofsImage extends ByteSource {
 }
 
 /**
- * Lays a tree out as an EROFS file system. Nothing is read from the contents until the image is.
+ * Lays a tree out as an EROFS file system. Of the contents, only those of files of one size are read, to find the identical ones.
  * @throws DiskError BAD_OPTION for a bad epoch or volume name; EROFS_LIMIT, with path, field and limit, for what EROFS cannot hold (a
- * device number, an xattr's name or size); later, from `read`, CONTENT_CHANGED when a content does not
- * give what its size promised. BytesError BAD_GUID for a bad UUID.
+ * device number, an xattr's name or size); later, from `read`, CONTENT_CHANGED when a content does not give what its size promised.
+ * BytesError BAD_GUID for a bad UUID.
  */
-export function createErofs(tree: Tree, options: ErofsOptions): ErofsImage {
+export async function createErofs(tree: Tree, options: ErofsOptions): Promise<ErofsImage> {
   const values = checkOptions(options);
-  const layout = layoutTree(tree, BigInt(options.epoch));
-  const superBytes = encodeSuper(layout, values);
-  const pieces = listPieces(layout);
+  const layout = layoutTree(tree, BigInt(options.epoch), await findIdentical(tree));
+  const image = new PieceReader(layout, values);
   return {
     size: layout.size,
     inodeCount: layout.inodes.length,
     read(start, end) {
       checkRange(layout.size, start, end);
-      return readImage(superBytes, pieces, start, end);
+      return image.read(start, end);
     },
-    extents: () => pieces.map(({ inode, part, start, end }) => ({ path: inode.node.path, part, start, end })),
+    extents: () => image.pieces.map(({ inode, part, start, end }) => ({ path: inode.node.path, part, start, end })),
     dataRanges: () => dataRanges(layout),
   };
 }
@@ -81,7 +84,7 @@ function listPieces({ inodes }: ErofsLayout): Piece[] {
   for (const inode of inodes) {
     const { at, headSize, size, blockBytes, blocksAt } = inode;
     pieces.push({ inode, part: "inode", start: at, end: at + headSize + (size - blockBytes) });
-    if (blockBytes > 0) pieces.push({ inode, part: "data", start: blocksAt, end: blocksAt + blockBytes });
+    if (blockBytes > 0 && !inode.shares) pieces.push({ inode, part: "data", start: blocksAt, end: blocksAt + blockBytes });
   }
   return pieces.sort((a, b) => a.start - b.start);
 }
@@ -90,29 +93,69 @@ async function dataRanges({ inodes, metadataEnd }: ErofsLayout): Promise<ByteRan
   const out: ByteRange[] = [{ start: 0, end: metadataEnd }];
   for (const inode of inodes) {
     const { node, blockBytes, blocksAt } = inode;
-    if (blockBytes === 0 || isDirectory(inode)) continue;
+    if (blockBytes === 0 || inode.shares || isDirectory(inode)) continue;
     const ranges = (node.type === "file" ? await node.content.dataRanges?.() : undefined) ?? [{ start: 0, end: blockBytes }];
     for (const { start, end } of ranges) if (start < blockBytes) out.push({ start: blocksAt + start, end: blocksAt + Math.min(end, blockBytes) });
   }
   return out;
 }
 
-async function readImage(superBytes: Uint8Array, pieces: readonly Piece[], start: number, end: number): Promise<Uint8Array> {
-  const first = firstEndingAfter(pieces, start);
-  const sole = pieces[first];
-  // A range inside one file's blocks is the content itself: no copy.
-  if (sole !== undefined && sole.part === "data" && sole.start <= start && end <= sole.end) return readData(sole.inode, start - sole.start, end - sole.start);
-  const out = new Uint8Array(end - start);
-  copyOverlap(out, start, superBytes, 0);
-  for (let i = first; i < pieces.length; i++) {
-    const piece = pieces[i] as Piece;
-    if (piece.start >= end) break;
-    const from = Math.max(start, piece.start);
-    const bytes =
-      piece.part === "inode" ? await readInode(piece.inode) : await readData(piece.inode, from - piece.start, Math.min(end, piece.end) - piece.start);
-    copyOverlap(out, start, bytes, piece.part === "inode" ? piece.start : from);
+class PieceReader {
+  readonly pieces: readonly Piece[];
+  readonly #layout: ErofsLayout;
+  readonly #head: Uint8Array;
+
+  constructor(layout: ErofsLayout, values: SuperValues) {
+    this.#layout = layout;
+    this.#head = encodeHead(layout, values);
+    this.pieces = listPieces(layout);
   }
-  return out;
+
+  async read(start: number, end: number): Promise<Uint8Array> {
+    const { pieces } = this;
+    const first = firstEndingAfter(pieces, start);
+    const sole = pieces[first];
+    // A range inside one file's blocks is the content itself: no copy.
+    if (sole !== undefined && sole.part === "data" && sole.start <= start && end <= sole.end)
+      return this.#data(sole.inode, start - sole.start, end - sole.start);
+    const out = new Uint8Array(end - start);
+    copyOverlap(out, start, this.#head, 0);
+    for (let i = first; i < pieces.length; i++) {
+      const piece = pieces[i] as Piece;
+      if (piece.start >= end) break;
+      const from = Math.max(start, piece.start);
+      if (piece.part === "inode") copyOverlap(out, start, await this.#inode(piece.inode), piece.start);
+      else copyOverlap(out, start, await this.#data(piece.inode, from - piece.start, Math.min(end, piece.end) - piece.start), from);
+    }
+    return out;
+  }
+
+  async #inode(inode: PlacedInode): Promise<Uint8Array> {
+    const { size, blockBytes, headSize } = inode;
+    const bytes = encodeInode(this.#layout, inode, size - blockBytes);
+    if (blockBytes < size) bytes.set(await this.#data(inode, blockBytes, size), headSize);
+    return bytes;
+  }
+
+  async #data(inode: PlacedInode, start: number, end: number): Promise<Uint8Array> {
+    if (isDirectory(inode)) return readDirectory(this.#layout, inode, start, end);
+    const { node } = inode;
+    if (node.type === "symlink") return readLinkText(node.target, start, end);
+    return node.type === "file" ? readContent(node, start, end) : new Uint8Array(0);
+  }
+}
+
+async function readContent({ path, content }: FileNode, start: number, end: number): Promise<Uint8Array> {
+  const bytes = await content.read(start, end);
+  if (bytes.length !== end - start) {
+    throw new DiskError("CONTENT_CHANGED", "a content gave another number of bytes than was asked for", {
+      path,
+      offset: start,
+      expected: `${end - start} bytes`,
+      found: `${bytes.length}`,
+    });
+  }
+  return bytes;
 }
 
 function firstEndingAfter(pieces: readonly Piece[], position: number): number {
@@ -124,28 +167,4 @@ function firstEndingAfter(pieces: readonly Piece[], position: number): number {
     else high = middle;
   }
   return low;
-}
-
-async function readInode(inode: PlacedInode): Promise<Uint8Array> {
-  const { size, blockBytes, headSize } = inode;
-  const bytes = encodeInode(inode, size - blockBytes);
-  if (blockBytes < size) bytes.set(await readData(inode, blockBytes, size), headSize);
-  return bytes;
-}
-
-async function readData(inode: PlacedInode, start: number, end: number): Promise<Uint8Array> {
-  if (isDirectory(inode)) return readDirectory(inode, start, end);
-  const { node } = inode;
-  if (node.type === "symlink") return readLinkText(node.target, start, end);
-  if (node.type !== "file") return new Uint8Array(0);
-  const bytes = await node.content.read(start, end);
-  if (bytes.length !== end - start) {
-    throw new DiskError("CONTENT_CHANGED", "a content gave another number of bytes than was asked for", {
-      path: node.path,
-      offset: start,
-      expected: `${end - start} bytes`,
-      found: `${bytes.length}`,
-    });
-  }
-  return bytes;
 }

@@ -1,5 +1,5 @@
-// Extended attributes in EROFS: a header after the inode, then entries. The kernel knows six prefixes by number; a name
-// under any other prefix cannot be stored.
+// Extended attributes in EROFS: a header after the inode, then the numbers of shared entries, then entries of its own. The
+// kernel knows five prefixes by number; a name under any other cannot be stored.
 
 import { compareNames, decodeName, encodeName } from "@imgkit/bytes";
 import { DiskError } from "../errors.ts";
@@ -13,27 +13,12 @@ const prefixes: readonly (readonly [prefix: string, index: number])[] = [
   ["security.", 6],
 ];
 
-/** Linux's limits on a name (XATTR_NAME_MAX) and the format's on a value, and on all xattrs of one inode, in bytes. */
+/** Linux's limit on a name (XATTR_NAME_MAX) and the format's on a value and on all that follows one inode, in bytes. */
 const NAME_MAX = 255;
 const VALUE_MAX = 0xffff;
 const AREA_MAX = xattrHeader.size + 4 * 0xfffe;
 
-interface SplitName {
-  readonly index: number;
-  readonly suffix: Uint8Array;
-}
-
-function splitName(path: string, name: string): SplitName {
-  for (const [prefix, index] of prefixes) {
-    // The two ACL names are whole names, the others prefixes with something behind.
-    const fits = prefix.endsWith(".") ? name.startsWith(prefix) && name.length > prefix.length : name === prefix;
-    if (!fits) continue;
-    const length = encodeName(name).length;
-    if (length > NAME_MAX) throw limit(path, name, "a name", `at most ${NAME_MAX} bytes`, `${length} bytes`);
-    return { index, suffix: encodeName(name.slice(prefix.length)) };
-  }
-  throw limit(path, name, "a name", "user.*, trusted.*, security.* or system.posix_acl_access or _default", JSON.stringify(name));
-}
+export type Xattrs = ReadonlyMap<string, Uint8Array>;
 
 function limit(path: string, name: string, what: string, expected: string, found: string): DiskError {
   return new DiskError("EROFS_LIMIT", `an extended attribute with ${what} that EROFS cannot hold`, {
@@ -45,33 +30,67 @@ function limit(path: string, name: string, what: string, expected: string, found
   });
 }
 
-function entrySize(suffix: Uint8Array, value: Uint8Array): number {
-  return alignUp(xattrEntry.size + suffix.length + value.length, 4);
+function splitName(path: string, name: string): { readonly index: number; readonly suffix: Uint8Array } {
+  for (const [prefix, index] of prefixes) {
+    // The two ACL names are whole names, the others prefixes with something behind.
+    const fits = prefix.endsWith(".") ? name.startsWith(prefix) && name.length > prefix.length : name === prefix;
+    if (!fits) continue;
+    const length = encodeName(name).length;
+    if (length > NAME_MAX) throw limit(path, name, "a name", `at most ${NAME_MAX} bytes`, `${length} bytes`);
+    return { index, suffix: encodeName(name.slice(prefix.length)) };
+  }
+  throw limit(path, name, "a name", "user.*, trusted.*, security.* or system.posix_acl_access or _default", JSON.stringify(name));
+}
+
+/** The attributes in the order of their names' bytes, in which they stand on disk. */
+export function sortXattrs(xattrs: Xattrs): (readonly [name: string, value: Uint8Array])[] {
+  return [...xattrs].sort(([a], [b]) => compareNames(a, b));
 }
 
 /**
- * The bytes that follow an inode with these xattrs, its entries ascending by their full names; empty when there are none.
- * @throws DiskError EROFS_LIMIT for a name under an unknown prefix, a name over 255 bytes, a value over 65,535, or all
- * of them over 262,148.
+ * One entry, padded with zeros to a multiple of four bytes.
+ * @throws DiskError EROFS_LIMIT for a name under an unknown prefix, a name over 255 bytes or a value over 65,535.
  */
-export function encodeXattrs(path: string, xattrs: Iterable<readonly [string, Uint8Array]>): Uint8Array {
-  const entries = [...xattrs].sort(([a], [b]) => compareNames(a, b)).map(([name, value]) => ({ ...splitName(path, name), name, value }));
-  if (entries.length === 0) return new Uint8Array(0);
-  let size = xattrHeader.size;
-  for (const { name, suffix, value } of entries) {
-    if (value.length > VALUE_MAX) throw limit(path, name, "a value", `at most ${VALUE_MAX} bytes`, `${value.length} bytes`);
-    size += entrySize(suffix, value);
-  }
+export function encodeEntry(path: string, name: string, value: Uint8Array): Uint8Array {
+  const { index, suffix } = splitName(path, name);
+  if (value.length > VALUE_MAX) throw limit(path, name, "a value", `at most ${VALUE_MAX} bytes`, `${value.length} bytes`);
+  const bytes = new Uint8Array(alignUp(xattrEntry.size + suffix.length + value.length, 4));
+  xattrEntry.encodeInto(bytes, 0, { e_name_len: suffix.length, e_name_index: index, e_value_size: value.length });
+  bytes.set(suffix, xattrEntry.size);
+  bytes.set(value, xattrEntry.size + suffix.length);
+  return bytes;
+}
+
+const none = new Uint8Array(0);
+
+/**
+ * What follows an inode with these xattrs: nothing when there are none, else the header and either the numbers of shared
+ * entries or all entries.
+ * @throws DiskError EROFS_LIMIT as `encodeEntry`, and when all entries are over 262,148 bytes.
+ */
+export function encodeXattrs(path: string, xattrs: Xattrs, shared: readonly number[] | undefined): Uint8Array {
+  if (xattrs.size === 0) return none;
+  if (shared !== undefined) return encodeReferences(shared);
+  const entries = sortXattrs(xattrs).map(([name, value]) => encodeEntry(path, name, value));
+  const size = entries.reduce((sum, entry) => sum + entry.length, xattrHeader.size);
   if (size > AREA_MAX) throw limit(path, "of the inode together", "a size", `at most ${AREA_MAX} bytes`, `${size} bytes`);
   const bytes = new Uint8Array(size);
   xattrHeader.encodeInto(bytes, 0, { h_name_filter: 0, h_shared_count: 0 });
   let at = xattrHeader.size;
-  for (const { index, suffix, value } of entries) {
-    xattrEntry.encodeInto(bytes, at, { e_name_len: suffix.length, e_name_index: index, e_value_size: value.length });
-    bytes.set(suffix, at + xattrEntry.size);
-    bytes.set(value, at + xattrEntry.size + suffix.length);
-    at += entrySize(suffix, value);
+  for (const entry of entries) {
+    bytes.set(entry, at);
+    at += entry.length;
   }
+  return bytes;
+}
+
+function encodeReferences(shared: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(xattrHeader.size + 4 * shared.length);
+  xattrHeader.encodeInto(bytes, 0, { h_name_filter: 0, h_shared_count: shared.length });
+  const view = new DataView(bytes.buffer);
+  shared.forEach((id, i) => {
+    view.setUint32(xattrHeader.size + 4 * i, id, true);
+  });
   return bytes;
 }
 
