@@ -12,7 +12,10 @@ export interface Io {
   readonly temporary: string;
   /** Milliseconds of a clock that never goes back: for progress only, never for an output. */
   readonly clock: () => number;
+  /** Aborted when the run is stopped from outside. */
   readonly signal: AbortSignal;
+  /** What is to be waited for when the run is stopped: other programs, which clean up after themselves. */
+  readonly unfinished: Set<Promise<unknown>>;
 }
 
 /** Writes and waits until the other end keeps up. */

@@ -14,6 +14,7 @@ const io = {
   temporary: tmpdir(),
   clock: () => performance.now(),
   signal: stop.signal,
+  unfinished: new Set<Promise<unknown>>(),
 };
 
 for (const [signal, number] of [
@@ -21,10 +22,13 @@ for (const [signal, number] of [
   ["SIGTERM", 15],
   ["SIGHUP", 1],
 ] as const) {
-  process.once(signal, () => {
+  process.on(signal, async () => {
+    // Who asks twice does not want to wait.
+    if (stop.signal.aborted) process.exit(128 + number);
     stop.abort();
     abortPendingOutputs();
     note(io, `stopped by ${signal}; nothing was written`);
+    if (io.unfinished.size > 0) await Promise.allSettled(io.unfinished);
     process.exit(128 + number);
   });
 }

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { defaultXattrPolicy, type NormaliseOptions, type Owner, parseEpoch, scrubProfiles, type TimePolicy, type XattrPolicy } from "@imgkit/core";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { CliError } from "./errors.ts";
@@ -19,7 +20,16 @@ export interface EpochOptions {
   readonly epoch?: string;
 }
 
-export interface TreeOptions extends EpochOptions {
+/** How the files of a lock are found. */
+export interface LockSourceOptions {
+  readonly cache?: string;
+  readonly offline?: boolean;
+  readonly snapshot?: string;
+  readonly snapshotUrl: string;
+  readonly anyVersion?: boolean;
+}
+
+export interface TreeOptions extends EpochOptions, LockSourceOptions {
   readonly profile?: keyof typeof scrubProfiles;
   readonly times: TimePolicy;
   readonly owner?: Owner;
@@ -56,7 +66,25 @@ export function addTreeOptions(command: Command): Command {
     .option("--apply-mtree <file>", "take modes, owners, times and devices from an mtree specification")
     .option("--xattr-include <pattern>", "keep these extended attributes as well (repeatable, * for any characters)", collectText)
     .option("--xattr-exclude <pattern>", "drop these extended attributes (repeatable)", collectText)
-    .option("--no-xattrs", "do not read extended attributes, and write none");
+    .option("--no-xattrs", "do not read extended attributes, and write none")
+    .option("--cache <folder>", "where the files of a lock are kept (default: imgkit in the user's cache folder)")
+    .option("--offline", "for a lock: never use the network; what the cache lacks is an error")
+    .option("--snapshot <timestamp>", "for a lock: where to look for files that the mirrors no longer have, YYYYMMDDTHHMMSSZ", parseTimestamp)
+    .option("--snapshot-url <url>", "the archive of snapshots", "http://snapshot.debian.org")
+    .option("--any-version", "for a lock: take another mmdebstrap than the one that made it");
+}
+
+function parseTimestamp(text: string): string {
+  if (!/^[0-9]{8}T[0-9]{6}Z$/.test(text)) throw new InvalidArgumentError("Expected a time such as 20261122T120000Z.");
+  return text;
+}
+
+/** The folder of the cache: what the user names, else a folder of the user's own. */
+export function cacheFolder(options: { readonly cache?: string }, io: Io): string {
+  const home = io.env.XDG_CACHE_HOME || (io.env.HOME ? join(io.env.HOME, ".cache") : undefined);
+  if (options.cache !== undefined) return options.cache;
+  if (home === undefined) throw new CliError("USAGE", "there is no folder for the cache", { hint: "Give --cache FOLDER, or set HOME." });
+  return join(home, "imgkit");
 }
 
 export function collectText(value: string, before: readonly string[] | undefined): readonly string[] {

@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { addCompletion } from "./commands/completion.ts";
 import { addDisk } from "./commands/disk.ts";
 import { addImage } from "./commands/image.ts";
+import { addLock } from "./commands/lock.ts";
 import { addRootfs } from "./commands/rootfs.ts";
 import { addVerify } from "./commands/verify.ts";
 import { addVerity } from "./commands/verity.ts";
@@ -21,6 +22,7 @@ export function makeProgram(context: Context): Command {
   addRootfs(program, context);
   addImage(program, context);
   addDisk(program, context);
+  addLock(program, context);
   addVerify(program, context);
   addVerity(program, context);
   addCompletion(program, context);
@@ -48,6 +50,8 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
     await program.parseAsync([...argv], { from: "user" });
     return context.outcome;
   } catch (error) {
+    // Whoever stopped the run says so.
+    if (io.signal.aborted) return exitCode.system;
     const failure = failureOf(error);
     if (error instanceof CommanderError && failure.exitCode === exitCode.done) return exitCode.done;
     note(io, failure.message);

@@ -2,14 +2,15 @@ import { type ByteSource, streamSource } from "@imgkit/bytes";
 import { openFile, statPath } from "@imgkit/bytes/node";
 import { detectCompression } from "@imgkit/compress";
 import { decompress } from "@imgkit/compress/node";
-import { applyMtree, type Change, type NormaliseOptions, normalise, readTar, type Tree, writeTar } from "@imgkit/core";
-import { mmdebstrapVersion, readDirectory, runMmdebstrap, type SpooledSource, spoolStream } from "@imgkit/core/node";
+import { applyMtree, type Change, type Lock, type NormaliseOptions, normalise, readTar, type Tree, writeTar } from "@imgkit/core";
+import { mmdebstrapVersion, readDirectory, replayMmdebstrap, runMmdebstrap, type SpooledSource, spoolStream, withoutReplayTraces } from "@imgkit/core/node";
 import { DiskError, detectFileSystem } from "@imgkit/disk";
-import { type Digested, digesting, digestSource, digestStream } from "./digest.ts";
+import { type Digested, digesting, digestPath, digestSource, digestStream } from "./digest.ts";
 import { CliError } from "./errors.ts";
 import type { Io } from "./io.ts";
+import { readLock } from "./lock.ts";
 import { readMtree } from "./mtree.ts";
-import { normaliseOptions, type TreeOptions } from "./options.ts";
+import { cacheFolder, type LockSourceOptions, normaliseOptions, type TreeOptions } from "./options.ts";
 import type { Progress } from "./progress.ts";
 import type { RecordedFile } from "./record.ts";
 import { pacedStream } from "./turns.ts";
@@ -68,8 +69,11 @@ export async function isFileSystemImage(path: string): Promise<boolean> {
   }
 }
 
+/** What opening a source depends on; the members of a lock are looked at only when it is one. */
+export type SourceOptions = Pick<TreeOptions, "xattrs"> & Partial<LockSourceOptions>;
+
 /** Opens a source as it is. */
-export async function openSource(spec: string, options: Pick<TreeOptions, "xattrs">, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
+export async function openSource(spec: string, options: SourceOptions, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
   if (spec === "-") return openStdin(io, progress);
   if (spec.startsWith("mmdebstrap:")) return openMmdebstrap(spec, epoch, io, progress);
   const stat = statPath(spec);
@@ -79,10 +83,12 @@ export async function openSource(spec: string, options: Pick<TreeOptions, "xattr
       expected: "a directory, a tar, - or mmdebstrap:SUITE",
     });
   }
-  return stat?.isDirectory() ? openDirectory(spec, options) : openTarFile(spec, io, progress);
+  if (stat?.isDirectory()) return openDirectory(spec, options);
+  const lock = readLock(spec);
+  return lock === undefined ? openTarFile(spec, io, progress) : openLock(spec, lock, options, epoch, io, progress);
 }
 
-async function openDirectory(path: string, options: Pick<TreeOptions, "xattrs">): Promise<OpenedSource> {
+async function openDirectory(path: string, options: SourceOptions): Promise<OpenedSource> {
   const findings: string[] = [];
   const tree = await readDirectory(path, { xattrs: options.xattrs, onFinding: (finding) => findings.push(`${finding.path}: ${finding.message}`) });
   return {
@@ -120,10 +126,29 @@ async function openMmdebstrap(spec: string, epoch: number, io: Io, progress: Pro
   const { env, signal } = io;
   const tool = `mmdebstrap ${await mmdebstrapVersion(env)}`;
   const input = digesting(counted(runMmdebstrap(spec, { epoch, env, signal }), undefined, progress));
-  const spool = await spoolStream(input.stream, io.temporary);
+  const spooling = spoolStream(input.stream, io.temporary);
+  io.unfinished.add(spooling);
+  const spool = await spooling.finally(() => io.unfinished.delete(spooling));
   const seen = input.result();
   const source = await openSpooled(spec, spool, async () => ({ name: spec, kind: "stream", tool, ...seen }));
   return { ...source, profile: "debian" };
+}
+
+async function openLock(path: string, lock: Lock, options: SourceOptions, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
+  const { env, signal } = io;
+  const { offline, snapshot, snapshotUrl, anyVersion } = options;
+  const stream = replayMmdebstrap(lock, {
+    epoch,
+    env,
+    signal,
+    cache: cacheFolder(options, io),
+    ...(offline === undefined ? {} : { offline }),
+    ...(anyVersion === undefined ? {} : { anyVersion }),
+    ...(snapshot === undefined || snapshotUrl === undefined ? {} : { snapshot: { base: snapshotUrl, timestamp: snapshot } }),
+  });
+  const spool = await spoolStream(counted(stream, undefined, progress), io.temporary);
+  const source = await openSpooled(path, spool, async () => ({ name: path, kind: "file", ...(await digestPath(path)) }));
+  return { ...source, tree: withoutReplayTraces(source.tree).tree, profile: "debian" };
 }
 
 /** The tar in a spooled stream; the temporary file goes with `close`, or now if it is no tar. */

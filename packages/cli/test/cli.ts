@@ -75,7 +75,8 @@ export async function here(args: readonly string[], { env, input = new Uint8Arra
   const read = async (stream: PassThrough): Promise<Buffer> => Buffer.concat(await stream.toArray());
   const printed = Promise.all([read(stdout), read(stderr)]);
   const { signal } = new AbortController();
-  const code = await run(args, { stdin, stdout, stderr, env: environment(env), temporary: os.tmpdir(), clock: () => performance.now(), signal });
+  const unfinished = new Set<Promise<unknown>>();
+  const code = await run(args, { stdin, stdout, stderr, env: environment(env), temporary: os.tmpdir(), clock: () => performance.now(), signal, unfinished });
   stdout.end();
   stderr.end();
   const [out, err] = await printed;
