@@ -1,3 +1,12 @@
 export { blockDeviceSize, type FileSource, openFile, readError, readFully, statPath } from "./file.node.ts";
 export { nativeSha256 } from "./hash.node.ts";
-export { abortPendingOutputs, createOutput, createOutputFolder, type OutputFile, type OutputFolder, outputError, writeFileAtomic } from "./output.node.ts";
+export {
+  abortPendingOutputs,
+  createOutput,
+  createOutputFolder,
+  makeFolder,
+  type OutputFile,
+  type OutputFolder,
+  outputError,
+  writeFileAtomic,
+} from "./output.node.ts";

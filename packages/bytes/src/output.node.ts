@@ -141,7 +141,12 @@ export interface OutputFolder {
 export function createOutputFolder(path: string): OutputFolder {
   const folder = stage(path, path);
   const temporary = join(folder, basename(path));
-  mkdirSync(temporary);
+  try {
+    makeFolder(temporary);
+  } catch (error) {
+    discard(folder);
+    throw error;
+  }
   return {
     temporary,
     commit() {
@@ -156,6 +161,18 @@ export function createOutputFolder(path: string): OutputFolder {
     },
     abort: () => discard(folder),
   };
+}
+
+/**
+ * Makes a folder, and those above it that are missing; one that is there is fine.
+ * @throws BytesError OUTPUT_FAILED when the host refuses, of a kind as `outputError` gives it.
+ */
+export function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (cause) {
+    throw outputError(path, cause);
+  }
 }
 
 /** Writes a stream to a file that appears whole or not at all; returns its size in bytes. */
