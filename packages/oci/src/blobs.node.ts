@@ -1,7 +1,7 @@
-import { lstatSync, mkdirSync, type Stats } from "node:fs";
+import { lstatSync, type Stats } from "node:fs";
 import { join } from "node:path";
 import type { Sha256Engine } from "@imgkit/bytes";
-import { createOutput, nativeSha256, openFile, readError } from "@imgkit/bytes/node";
+import { createOutput, makeFolder, nativeSha256, openFile, readError } from "@imgkit/bytes/node";
 import { type BlobSource, type BlobStore, meterBlob } from "./blobs.ts";
 import { blobPath, parseDigest } from "./digest.ts";
 import { OciError } from "./errors.ts";
@@ -56,7 +56,7 @@ export function directoryBlobs(root: string, sha256: Sha256Engine = nativeSha256
       try {
         for await (const chunk of meter.stream) output.append(chunk);
         const id = meter.finish();
-        mkdirSync(join(root, "blobs", parseDigest(id.digest).algorithm), { recursive: true });
+        makeFolder(join(root, "blobs", parseDigest(id.digest).algorithm));
         output.commit(join(root, blobPath(id.digest)));
         return id;
       } finally {

@@ -1,8 +1,8 @@
-import { existsSync, lstatSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Sha256Engine } from "@imgkit/bytes";
 import { compareNames } from "@imgkit/bytes";
-import { createOutput, createOutputFolder, nativeSha256, readError, statPath } from "@imgkit/bytes/node";
+import { createOutput, createOutputFolder, makeFolder, nativeSha256, readError, statPath } from "@imgkit/bytes/node";
 import { directoryBlobs, openLayoutFile } from "./blobs.node.ts";
 import type { BlobStore } from "./blobs.ts";
 import { OciError } from "./errors.ts";
@@ -84,7 +84,12 @@ type Addition = readonly [descriptor: Descriptor, tag: string | undefined];
 function newLayout(path: string, sha256: Sha256Engine): LayoutWriter {
   const folder = createOutputFolder(path);
   const root = folder.temporary;
-  mkdirSync(join(root, "blobs", "sha256"), { recursive: true });
+  try {
+    makeFolder(join(root, "blobs", "sha256"));
+  } catch (error) {
+    folder.abort();
+    throw error;
+  }
   let index: ImageIndex = { schemaVersion: 2, mediaType: MEDIA_INDEX, manifests: [] };
   return {
     blobs: directoryBlobs(root, sha256),
