@@ -19,6 +19,8 @@ export type CoreErrorCode =
   | "BAD_SOURCE"
   | "XATTRS_UNREADABLE"
   | "MTREE_BAD_LINE"
+  | "BAD_LOCK"
+  | "LOCK_MISMATCH"
   | "SOURCE_FAILED"
   | "TOOL_MISSING"
   | "TOOL_FAILED";

@@ -1,3 +1,5 @@
 export { type DirectoryOptions, readDirectory, type SourceFinding } from "./directory.node.ts";
+export { type LockOptions, lockMmdebstrap } from "./lock/record.node.ts";
+export { type ReplayOptions, replayMmdebstrap, withoutReplayTraces } from "./lock/replay.node.ts";
 export { type MmdebstrapOptions, mmdebstrapVersion, runMmdebstrap } from "./mmdebstrap.node.ts";
 export { type SpooledSource, spoolStream } from "./spool.node.ts";

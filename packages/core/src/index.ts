@@ -1,6 +1,7 @@
 export { type CompareOptions, compareTrees, type DeviceNumbers, type Difference, formatDifference } from "./compare.ts";
 export { checkEpoch, MAX_EPOCH, parseEpoch } from "./epoch.ts";
 export { CoreError, type CoreErrorCode } from "./errors.ts";
+export { formatLock, LOCK_SCHEMA, type Lock, type LockedFile, type LockedPackage, type LockedRelease, parseLock } from "./lock/lock.ts";
 export { type MmdebstrapSpec, mmdebstrapArguments, parseMmdebstrapSpec } from "./mmdebstrap.ts";
 export { applyMtree } from "./mtree/apply.ts";
 export { type MtreeEntry, type MtreeSpec, parseMtree } from "./mtree/reader.ts";

@@ -22,6 +22,8 @@ export interface MmdebstrapOptions {
   readonly onLog?: (line: string) => void;
   /** Milliseconds that mmdebstrap has to clean up after it was told to end, before it is killed. Default 15,000. */
   readonly graceTime?: number;
+  /** Take release files whose Valid-Until has passed: mmdebstrap then leaves apt's option for it in the image (default false). */
+  readonly ignoreExpiry?: boolean;
 }
 
 /**
@@ -37,7 +39,8 @@ export async function* runMmdebstrap(spec: string | MmdebstrapSpec, options: Mmd
   const environment = { ...toolEnvironment(options.env), SOURCE_DATE_EPOCH: String(checkEpoch(options.epoch)) };
   const scratch = makeScratch(options.env.TMPDIR || "/tmp");
   try {
-    const run = await start(mmdebstrapArguments(parsed), { ...environment, TMPDIR: scratch }, new ToolLog(options.onLog));
+    const expiry = options.ignoreExpiry === true ? ['--aptopt=Acquire::Check-Valid-Until "false"'] : [];
+    const run = await start([...expiry, ...mmdebstrapArguments(parsed)], { ...environment, TMPDIR: scratch }, new ToolLog(options.onLog));
     yield* output(run, signal, options.graceTime ?? 15_000);
   } finally {
     removeScratch(scratch, options.onLog);

@@ -30,7 +30,10 @@ export function addRootfs(program: Command, context: Context): void {
     .command("rootfs")
     .summary("turn a root file system into a deterministic tar")
     .description("Reads a root file system and writes it as one tar/1: the same tree and epoch give the same bytes everywhere.")
-    .argument("<source>", "a directory, a tar (plain, gzip, zstd, xz), - for a tar on standard input, or mmdebstrap:SUITE[?variant=…&include=…&mirror=…]")
+    .argument(
+      "<source>",
+      "a directory, a tar (plain, gzip, zstd, xz), - for a tar on standard input, mmdebstrap:SUITE[?variant=…&include=…&mirror=…], or a lock",
+    )
     .requiredOption("-o, --output <file>", "where to write the tar; - is standard output")
     .option("--mtree <file>", "also write an mtree specification of what the tar holds")
     .addHelpText("after", examples)
