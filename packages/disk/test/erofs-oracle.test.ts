@@ -111,7 +111,7 @@ describe("erofs/1 before the field's tools", () => {
     await fc.assert(
       fc.asyncProperty(
         arbitraryTree({ maxXattrs: 4, maxNodes: 40 }),
-        fc.constantFrom([], ["-x1"], ["-Eforce-inode-compact"], ["-Enoinline_data"]),
+        fc.constantFrom<string[]>([], ["-x1"], ["-Eforce-inode-compact"], ["-Enoinline_data"]),
         async (tree, args) => {
           const folder = scratch();
           await materialise(tree, join(folder, "tree"));
