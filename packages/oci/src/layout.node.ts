@@ -1,8 +1,7 @@
 import { existsSync, lstatSync, readdirSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { Sha256Engine } from "@imgkit/bytes";
-import { compareNames } from "@imgkit/bytes";
-import { createOutput, createOutputFolder, makeFolder, nativeSha256, readError, statPath } from "@imgkit/bytes/node";
+import { BytesError, compareNames, type Sha256Engine } from "@imgkit/bytes";
+import { createOutput, createOutputFolder, makeFolder, nativeSha256, outputError, readError, statPath } from "@imgkit/bytes/node";
 import { directoryBlobs, openLayoutFile } from "./blobs.node.ts";
 import type { BlobStore } from "./blobs.ts";
 import { OciError } from "./errors.ts";
@@ -84,25 +83,39 @@ type Addition = readonly [descriptor: Descriptor, tag: string | undefined];
 function newLayout(path: string, sha256: Sha256Engine): LayoutWriter {
   const folder = createOutputFolder(path);
   const root = folder.temporary;
-  try {
-    makeFolder(join(root, "blobs", "sha256"));
-  } catch (error) {
-    folder.abort();
-    throw error;
-  }
+  const blobs = directoryBlobs(root, sha256);
   let index: ImageIndex = { schemaVersion: 2, mediaType: MEDIA_INDEX, manifests: [] };
   return {
-    blobs: directoryBlobs(root, sha256),
+    blobs: {
+      ...blobs,
+      async put(stream, expected) {
+        try {
+          return await blobs.put(stream, expected);
+        } catch (error) {
+          throw asOutput(path, error);
+        }
+      },
+    },
     add(descriptor, tag) {
       index = withImage(index, descriptor, tag);
     },
     async commit() {
-      writeFile(join(root, LAYOUT_FILE), writeJson({ imageLayoutVersion: "1.0.0" }));
-      writeFile(join(root, INDEX_FILE), encode(index));
+      try {
+        makeFolder(join(root, "blobs", "sha256"));
+        writeFile(join(root, LAYOUT_FILE), writeJson({ imageLayoutVersion: "1.0.0" }));
+        writeFile(join(root, INDEX_FILE), encode(index));
+      } catch (error) {
+        throw asOutput(path, error);
+      }
       folder.commit();
     },
     abort: () => folder.abort(),
   };
+}
+
+/** A failed write, told of the path that the caller named: that of the staging folder means nothing to anybody. */
+function asOutput(path: string, error: unknown): unknown {
+  return error instanceof BytesError && error.code === "OUTPUT_FAILED" ? outputError(path, error.cause) : error;
 }
 
 async function extendLayout(path: string, sha256: Sha256Engine): Promise<LayoutWriter> {
