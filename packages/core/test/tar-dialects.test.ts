@@ -409,16 +409,16 @@ describe("tar-stream, as a second opinion on plain containers of files", () => {
     const reader = extract();
     reader.on("entry", (head, stream, next) => {
       let content = "";
-      stream.on("data", (chunk: Uint8Array) => {
-        content += new TextDecoder().decode(chunk);
+      stream.on("data", (chunk) => {
+        content += new TextDecoder().decode(chunk as Uint8Array);
       });
       stream.on("end", () => {
         if (head.type === "file") found.set(head.name, content);
         next();
       });
     });
-    const done = new Promise((resolve, reject) => {
-      reader.on("finish", resolve);
+    const done = new Promise<void>((resolve, reject) => {
+      reader.on("finish", () => resolve());
       reader.on("error", reject);
     });
     reader.end(await tarBytes(tree));
@@ -431,7 +431,7 @@ describe("tar-stream, as a second opinion on plain containers of files", () => {
     for (const [name, content] of files) writer.entry({ name, mtime: new Date(5000), mode: 0o600 }, content);
     writer.finalize();
     const chunks: Uint8Array[] = [];
-    for await (const chunk of writer) chunks.push(chunk);
+    for await (const chunk of writer) chunks.push(chunk as Uint8Array);
     const { tree } = await readTar(memorySource(join(...chunks)));
     for (const [path, content] of files)
       expect(tree.get(path)).toMatchObject({ type: "file", mode: 0o600, mtime: 5_000_000_000n, content: { size: bytes(content).length } });
