@@ -67,6 +67,7 @@ export interface LayoutWriter {
 /**
  * Starts a layout folder, or the addition of images to one that exists. A new folder appears whole or not at all. Into an existing
  * one, each blob is written whole or not at all, and the images appear together when index.json is replaced.
+ * What other writers listed until then stays; of two that replace it in the same instant, the later one's images are listed.
  * @throws OciError BAD_LAYOUT when something is there that is neither an empty folder nor a layout; BytesError OUTPUT_FAILED.
  */
 export async function createLayout(path: string, sha256: Sha256Engine = nativeSha256): Promise<LayoutWriter> {
