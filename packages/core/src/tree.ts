@@ -65,18 +65,21 @@ export class Tree implements Iterable<TreeNode> {
    */
   map(step: (node: TreeNode) => TreeNode | undefined): Tree {
     const out: TreeNode[] = [];
+    let same = true;
     /** Where the inode of an old path went, if not to that path; `undefined` while none of its names was kept. */
     const moved = new Map<string, string | undefined>();
     for (const node of this) {
       const target = node.type === "hardlink" ? node.target : node.path;
       const heir = node.type === "hardlink" && moved.has(target) && moved.get(target) === undefined;
       const made = step(heir ? { ...this.inode(node), path: node.path } : node);
+      if (made !== node) same = false;
       if (heir || (node.type !== "hardlink" && made?.path !== target)) moved.set(target, made?.path);
       if (made === undefined) continue;
       const follows = made.type === "hardlink" && node.type === "hardlink" && made.target === target;
       out.push(follows ? { ...made, target: moved.get(target) ?? target } : made);
     }
-    return Tree.from(out);
+    // Most steps change nothing: sorting and checking all nodes again would cost more than they do.
+    return same ? this : Tree.from(out);
   }
 }
 
