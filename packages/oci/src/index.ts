@@ -10,6 +10,7 @@ export { type JsonObject, type JsonValue, MAX_DOCUMENT, type ParseJsonOptions, p
 export { type JsonInput, writeJson } from "./json-write.ts";
 export { type AddLayerOptions, addLayer, type Layer } from "./layer.ts";
 export {
+  checkTag,
   type Layout,
   type LayoutEntry,
   type LayoutFiles,
@@ -36,7 +37,7 @@ export {
 } from "./media.ts";
 export { formatPlatform, parsePlatform } from "./platform.ts";
 export { reachable } from "./reachable.ts";
-export type { ImageSettings } from "./settings.ts";
+export { executionConfig, type ImageSettings } from "./settings.ts";
 export type { Problem } from "./shape.ts";
 export { formatEpoch } from "./time.ts";
 export {

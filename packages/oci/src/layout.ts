@@ -164,8 +164,17 @@ function choose(index: ImageIndex, platform: Platform | undefined): Descriptor {
   return first;
 }
 
-/** A tag that a layout's index may hold: what skopeo and podman accept as the name in `oci:DIR:NAME`. */
-export const tagPattern: RegExp = /^[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:\/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*$/;
+// annotations.md, the grammar of org.opencontainers.image.ref.name; skopeo and podman accept the same as the name in `oci:DIR:NAME`.
+const tagPattern = /^[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*(?:\/[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*)*$/;
+
+/**
+ * Checks a tag that is to be written: for callers that want to know before the work begins.
+ * @throws OciError BAD_TAG
+ */
+export function checkTag(tag: string): string {
+  if (tagPattern.test(tag)) return tag;
+  throw new OciError("BAD_TAG", "not a tag", { expected: "letters and digits, joined by one of - . _ : @ + or /", found: clip(JSON.stringify(tag)) });
+}
 
 /**
  * The index with one more descriptor. One that had the same tag gives way, where it stood; so does, for one without a tag,
@@ -173,9 +182,7 @@ export const tagPattern: RegExp = /^[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*
  * @throws OciError BAD_TAG
  */
 export function withImage(index: ImageIndex, descriptor: Descriptor, tag?: string): ImageIndex {
-  if (tag !== undefined && !tagPattern.test(tag)) {
-    throw new OciError("BAD_TAG", "not a tag", { expected: "letters and digits, joined by one of - . _ : @ + or /", found: JSON.stringify(tag) });
-  }
+  if (tag !== undefined) checkTag(tag);
   const { [REF_NAME]: _, ...others } = descriptor.annotations ?? {};
   const annotations = tag === undefined ? others : { ...others, [REF_NAME]: tag };
   const { annotations: __, ...bare } = descriptor;
