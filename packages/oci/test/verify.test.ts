@@ -219,6 +219,21 @@ describe("each claim has its finding", () => {
     expect([errors(report), report.verified.map((blob) => blob.kind)]).toEqual([[], ["manifest", "blob", "blob"]]);
   });
 
+  test("an image in Docker's media types is followed as one in OCI's", async () => {
+    const draft = new LayoutDraft();
+    const tar = new Uint8Array(1024);
+    const layer = draft.blob("application/vnd.docker.image.rootfs.diff.tar.gzip", new Uint8Array(gzipSync(tar)));
+    const config = { ...draft.config([draft.layer(tar)]), mediaType: "application/vnd.docker.container.image.v1+json" };
+    const mediaType = "application/vnd.docker.distribution.manifest.v2+json";
+    const manifest = { ...draft.manifest([layer], { config, mediaType }), mediaType };
+    const listType = "application/vnd.docker.distribution.manifest.list.v2+json";
+    const list = draft.blob(listType, { schemaVersion: 2, mediaType: listType, manifests: [manifest as unknown as JsonInput] });
+    const report = await draft.index([list]).verify();
+    expect([errors(report), report.verified.map((blob) => blob.kind)]).toEqual([[], ["index", "manifest", "config", "layer"]]);
+    draft.files.set(path(layer), new Uint8Array(gzipSync(new Uint8Array(2048))));
+    expect((await draft.verify()).ok).toBe(false);
+  });
+
   test("a subject that is elsewhere is a notice, one that is here is verified", async () => {
     const draft = new LayoutDraft();
     const subject = draft.manifest();
