@@ -1,5 +1,11 @@
 import type { PreparedSource } from "./source.ts";
 
+/** A finding as a line for people: both sides' values belong to it. */
+export function findingLine({ message, expected, found }: { readonly message: string; readonly expected?: string; readonly found?: string }): string {
+  if (expected === undefined || found === undefined || (message.includes(expected) && message.includes(found))) return message;
+  return `${message} (expected ${expected}, found ${found})`;
+}
+
 /** What `--json` says of a source and of what normalising did to it. */
 export interface SourceReport {
   readonly entries: number;

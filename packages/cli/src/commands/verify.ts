@@ -16,6 +16,7 @@ import { type Target, targetOf } from "../kind.ts";
 import { readMtree } from "../mtree.ts";
 import { addOutputOptions, type OutputOptions } from "../options.ts";
 import { type Progress, startProgress } from "../progress.ts";
+import { findingLine } from "../report.ts";
 import { openSource } from "../source.ts";
 import { pacedSource } from "../turns.ts";
 
@@ -222,7 +223,7 @@ async function verifyDiskTarget(path: string, options: VerifyOptions, progress: 
       rootHash === undefined
         ? "the disk's own partition UUIDs only: it is consistent with itself (give --root-hash to hold it to a published one)"
         : "the given root hash";
-    return { ok, anchor, findings: result.findings.map((finding) => finding.message), verified, details: result };
+    return { ok, anchor, findings: result.findings.map(findingLine), verified, details: result };
   } finally {
     file.close();
   }

@@ -22,6 +22,7 @@ import { addOutputOptions, addRecordOption, type OutputOptions, type RecordOptio
 import { checkSideOutputs } from "../outputs.ts";
 import { startProgress } from "../progress.ts";
 import { writeRecord } from "../record.ts";
+import { findingLine } from "../report.ts";
 
 // veritysetup's actions, flags and printed lines (veritysetup 2.6), with imgkit's exit codes. What veritysetup draws at random
 // (salt and UUID) comes from a seed here, a fixed one when none is given.
@@ -192,7 +193,7 @@ function failureLines(check: VerityCheck): string[] {
   const first = check.findings.find((finding) => finding.kind === "data" || finding.kind === "tree");
   const lines = first === undefined ? [] : [`Verification failed at position ${first.offset}.`, "Verification of data area failed."];
   if (!check.rootMatches) lines.push("Verification of root hash failed.");
-  for (const finding of check.findings) lines.push(`imgkit: ${finding.message}`);
+  for (const finding of check.findings) lines.push(`imgkit: ${findingLine(finding)}`);
   if (!check.complete) lines.push("imgkit: there are more bad ranges than are listed");
   return lines;
 }
