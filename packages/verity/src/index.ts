@@ -26,6 +26,17 @@ export { type BlockHasher, type BlockShape, type HashEngine, portableEngine } fr
 export { VerityError, type VerityErrorCode } from "./errors.ts";
 export type { FindingKind, VerityFinding } from "./findings.ts";
 export type { GptCopy } from "./gpt/copy.ts";
+export {
+  type AddedPartition,
+  addPartition,
+  defaultAlignment,
+  freeRanges,
+  gptUpdate,
+  removePartition,
+  resizeTable,
+  type SectorRange,
+  updatePartition,
+} from "./gpt/edit.ts";
 export { type DiskPart, type EncodedGpt, encodeGpt, gptTable, type NewPartition, type NewTable } from "./gpt/encode.ts";
 export type { GptFinding, GptFindingCode, GptPlace } from "./gpt/findings.ts";
 export { type GptRead, type ReadGptOptions, readGpt, type VerifyGptOptions, verifyGpt } from "./gpt/read.ts";
