@@ -112,8 +112,9 @@ const attacks: [claim: string, forge: (image: Forged) => unknown, message: RegEx
   ["a name with a NUL", (i) => i.replace("", "large", text("la\0ge")), /a name with a NUL or a slash/],
   ["a first name offset of zero", (i) => i.entry("d", 0, { nameoff: 0 }), /nameoff 0 of the first entry/],
   ["a first name offset past the block", (i) => i.entry("d", 0, { nameoff: 0xfff0 }), /nameoff 65520 of the first entry/],
-  ["name offsets that leap", (i) => i.entry("d", 2, { nameoff: 60 }), /nameoff|a name of/],
-  ["a name offset before the name", (i) => i.entry("d", 3, { nameoff: 1 }), /a name of|nameoff/],
+  ["a directory too short for an entry", (i) => i.inode("d/e", { i_size: 5 }), /a block too short for an entry/],
+  ["name offsets that leap", (i) => i.entry("d", 2, { nameoff: 60 }), /a name of/],
+  ["a name offset before the name", (i) => i.entry("d", 3, { nameoff: 1 }), /a name of/],
   [
     "a directory without . and ..",
     (i) => i.entry("d/e", 1, { nid: BigInt(i.nid("d/small")), file_type: 1 }).replace("d/e", "...", text(".zz")),
@@ -144,6 +145,15 @@ const attacks: [claim: string, forge: (image: Forged) => unknown, message: RegEx
     /extended attribute with an entry that leaves/,
   ],
   ["an xattr of an unknown namespace", (i) => i.bytes.fill(9, i.place("x") + 32 + 13, i.place("x") + 32 + 14), /e_name_index 9/],
+  ["an xattr whose name holds =", (i) => i.replace("x", "btwo", text("=two")), /a name that is none/],
+  ["an xattr whose name holds a NUL", (i) => i.replace("x", "btwo", text("\0two")), /a name that is none/],
+  ["an xattr with a prefix for a name", (i) => i.bytes.fill(0, i.place("x") + 32 + 12, i.place("x") + 32 + 13), /a name that is none/],
+  ["an ACL with a name of its own", (i) => i.bytes.fill(2, i.place("x") + 32 + 13, i.place("x") + 32 + 14), /a name that is none/],
+  [
+    "xattrs that end behind the image",
+    (i) => i.inode("x", { i_xattr_icount: 2 + (i.bytes.length - i.place("x") - 32 - 12) / 4 }),
+    /a structure points outside of the image/,
+  ],
   ["an xattr twice", (i) => i.replace("x", "btwo", text("atwo")), /an extended attribute twice/],
   ["more shared xattrs than their area holds", (i) => i.bytes.fill(200, i.place("x") + 32 + 4, i.place("x") + 32 + 5), /more shared xattrs/],
   [
