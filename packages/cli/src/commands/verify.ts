@@ -23,6 +23,7 @@ import { pacedSource } from "../turns.ts";
 interface VerifyOptions extends OutputOptions {
   readonly digest?: string;
   readonly rootHash?: string;
+  readonly seed?: string;
   readonly mtree?: string;
   readonly as?: Target["kind"];
 }
@@ -36,6 +37,8 @@ interface Outcome {
   readonly findings: readonly string[];
   /** What was recomputed and found as claimed, one line each. */
   readonly verified: readonly string[];
+  /** What nothing was said about, one line each. */
+  readonly unverified?: readonly string[];
   /** What else `--json` says. */
   readonly details: object;
 }
@@ -57,6 +60,7 @@ export function addVerify(program: Command, context: Context): void {
     .option("--digest <sha256:hex>", "the digest, known from elsewhere, that the tar or the image's manifest must have")
     .option("--root-hash <hex>", "the root hash, known from elsewhere, that the disk must have")
     .option("--mtree <file>", "an mtree specification that the directory or tar must be as")
+    .option("--seed <uuid>", "the seed that the disk was made with: without it the UUID in its verity superblock is taken as it is")
     .addOption(new Option("--as <kind>", "take X as this, whatever it looks like").choices(["tar", "layout", "disk"]))
     .addHelpText("after", examples)
     .action((x: string, options: VerifyOptions) => verify(x, options, context));
@@ -68,12 +72,13 @@ async function verify(x: string, options: VerifyOptions, context: Context): Prom
   checkOptions(options);
   const { kind, outcome } = options.mtree === undefined ? await verifyTargetOf(x, options, io) : await verifyTree(x, options.mtree, options, io);
   if (!outcome.ok) context.outcome = exitCode.found;
-  const { ok, anchor, findings, verified, details } = outcome;
+  const { ok, anchor, findings, verified, unverified = [], details } = outcome;
   if (options.json) {
     await printJson(io, { command: "verify", target: x, kind, ok, anchor, ...details });
     return;
   }
   for (const finding of findings) note(io, `${x}: ${finding}`);
+  for (const warning of unverified) note(io, `warning: ${x}: ${warning}`);
   if (options.quiet) return;
   for (const line of verified) await printLine(io, `  ${line}`);
   await printLine(io, ok ? `${x}: verified against ${anchor}` : `${x}: NOT verified: ${findings.length} ${findings.length === 1 ? "finding" : "findings"}`);
@@ -123,6 +128,7 @@ async function chosenTarget(x: string, { as }: VerifyOptions): Promise<Target> {
 
 function verifyTarget(target: Target, options: VerifyOptions, progress: Progress): Promise<Outcome> {
   if (options.rootHash !== undefined && target.kind !== "disk") throw notFor("--root-hash", target, "a disk");
+  if (options.seed !== undefined && target.kind !== "disk") throw notFor("--seed", target, "a disk");
   if (options.digest !== undefined && target.kind === "disk") throw notFor("--digest", target, "a tar or a layout; a disk has --root-hash");
   if (target.kind === "layout") return verifyLayoutTarget(target.path, target.tag, options);
   return target.kind === "disk" ? verifyDiskTarget(target.path, options, progress) : verifyTarTarget(target.path, options);
@@ -210,11 +216,12 @@ async function verifyLayoutTarget(path: string, tag: string | undefined, options
 async function verifyDiskTarget(path: string, options: VerifyOptions, progress: Progress): Promise<Outcome> {
   const file = openFile(path);
   try {
-    const { rootHash } = options;
+    const { rootHash, seed } = options;
     const { ok, ...result } = await verifyDisk(pacedSource(file), {
       engine: nativeEngine,
       onProgress: (done, total) => progress.update(done, total),
       ...(rootHash === undefined ? {} : { rootHash }),
+      ...(seed === undefined ? {} : { seed }),
     });
     const verified = result.pairs
       .filter((pair) => pair.ok)
@@ -223,7 +230,8 @@ async function verifyDiskTarget(path: string, options: VerifyOptions, progress: 
       rootHash === undefined
         ? "the disk's own partition UUIDs only: it is consistent with itself (give --root-hash to hold it to a published one)"
         : "the given root hash";
-    return { ok, anchor, findings: result.findings.map(findingLine), verified, details: result };
+    const unverified = result.unprotected.map((number) => `partition ${number} is covered by no root hash: what it holds was not verified`);
+    return { ok, anchor, findings: result.findings.map(findingLine), verified, unverified, details: result };
   } finally {
     file.close();
   }

@@ -26,7 +26,7 @@ export function checkIdentifiers(
     .filter(([, wanted, found]) => wanted !== found)
     .map(([what, wanted, found, partition]) => ({
       code: "IDENTIFIER",
-      message: `the ${what} is not the one that ${seed === undefined ? "the default" : "the given"} seed gives (expected ${wanted}, found ${found})`,
+      message: `${partition === undefined ? "GPT header" : `partition ${partition.number}, superblock`}: the ${what} is not the one that ${seed === undefined ? "the default" : "the given"} seed gives (expected ${wanted}, found ${found})`,
       ...(partition === undefined ? {} : { partition: partition.number }),
       offset: partition?.offset ?? 0,
       length: 512,
