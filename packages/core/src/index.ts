@@ -1,6 +1,19 @@
 export { type CompareOptions, compareTrees, type DeviceNumbers, type Difference, formatDifference } from "./compare.ts";
 export { checkEpoch, MAX_EPOCH, parseEpoch } from "./epoch.ts";
 export { CoreError, type CoreErrorCode } from "./errors.ts";
+export type { Cause, CauseCode, FoundCause } from "./explain/causes.ts";
+export { type Decompress, explainContent } from "./explain/content.ts";
+export {
+  type CauseGroup,
+  causeOf,
+  type ExplainedDifference,
+  type ExplainOptions,
+  explainTrees,
+  groupCauses,
+  type TreeExplanation,
+} from "./explain/explain.ts";
+export { explainTarBytes } from "./explain/tar-bytes.ts";
+export { type FsHandle, type FsLike, type FsStats, readFsLike } from "./fs-like.ts";
 export { formatLock, LOCK_SCHEMA, type Lock, type LockedFile, type LockedPackage, type LockedRelease, parseLock } from "./lock/lock.ts";
 export { type MmdebstrapSpec, mmdebstrapArguments, parseMmdebstrapSpec } from "./mmdebstrap.ts";
 export { applyMtree } from "./mtree/apply.ts";
@@ -25,6 +38,7 @@ export { type ScrubProfile, type ScrubRule, scrub, scrubProfiles } from "./norma
 export type { Change, Normalised } from "./normalise/step.ts";
 export { normaliseTimes, type TimePolicy } from "./normalise/times.ts";
 export { defaultXattrPolicy, filterXattrs, type XattrPolicy } from "./normalise/xattrs.ts";
+export { type ObjectEntry, type ObjectNode, type ObjectOptions, treeFromObject } from "./object.ts";
 export { comparePaths, joinPath, nameOf, parentOf } from "./path.ts";
 export { defaultTarLimits, type TarLimits } from "./tar/limits.ts";
 export { type ReadTarOptions, readTar, type TarContents, type TarFinding } from "./tar/reader.ts";
