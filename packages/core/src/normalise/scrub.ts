@@ -90,6 +90,11 @@ export function scrub(tree: Tree, profile: ScrubProfile): Normalised {
   return { tree: out, changes };
 }
 
+/** The rule of a profile that takes a path out or empties it, if any does. */
+export function scrubRuleOf(path: string, profile: ScrubProfile): ScrubRule | undefined {
+  return profile.rules.find((rule) => (rule.what === "empty" ? rule.path === path : isRemoved(path, rule)));
+}
+
 function inodesToEmpty(tree: Tree, profile: ScrubProfile): ReadonlyMap<InodeNode, ScrubRule> {
   const inodes = new Map<InodeNode, ScrubRule>();
   for (const rule of profile.rules) {

@@ -1,0 +1,106 @@
+import { type CompareOptions, compareTrees, type Difference } from "../compare.ts";
+import { scrubProfiles, scrubRuleOf } from "../normalise/scrub.ts";
+import type { Tree } from "../tree.ts";
+import { type Cause, type CauseCode, causeTable, type FoundCause } from "./causes.ts";
+import { type Decompress, explainContent } from "./content.ts";
+import { causeOfMetadata, factsOf, secondsBelow, type TreeFacts } from "./metadata.ts";
+import { found, type Pair } from "./pair.ts";
+import { causeOfPath } from "./paths.ts";
+
+export interface ExplainOptions extends CompareOptions {
+  /** Default: the portable one of `@imgkit/compress`. */
+  readonly decompress?: Decompress;
+}
+
+/** A difference with what it comes from: at least one cause, each once. */
+export interface ExplainedDifference {
+  readonly difference: Difference;
+  readonly causes: readonly FoundCause[];
+}
+
+export interface TreeExplanation {
+  /** In the trees' order. */
+  readonly differences: readonly ExplainedDifference[];
+  /**
+   * The latest epoch, in seconds, to which both can be clamped so that no time differs; undefined when none differs now, or when one
+   * of the times that differ lies before 1970.
+   */
+  readonly clampEpoch: number | undefined;
+}
+
+/**
+ * Everything in which two trees differ, each with its cause.
+ * @throws what reading a content throws, unless it is the content that is wrong.
+ */
+export async function explainTrees(a: Tree, b: Tree, options: ExplainOptions = {}): Promise<TreeExplanation> {
+  const facts = { a: factsOf(a), b: factsOf(b) };
+  const differences: ExplainedDifference[] = [];
+  let earliest: bigint | undefined;
+  for await (const difference of compareTrees(a, b, options)) {
+    if (difference.kind === "mtime") {
+      for (const time of [difference.a, difference.b]) if (earliest === undefined || time < earliest) earliest = time;
+    }
+    differences.push({ difference, causes: await explainDifference(difference, a, b, facts, options.decompress) });
+  }
+  return { differences, clampEpoch: earliest === undefined || earliest < 0n ? undefined : Number(secondsBelow(earliest)) };
+}
+
+/** What a cause means and how to make it go away. */
+export function causeOf(code: CauseCode): Cause {
+  const row = causeTable.find(([known]) => known === code);
+  if (row === undefined) throw new RangeError(`no cause has the code ${code}`);
+  return { sentence: row[1], remedy: row[2] };
+}
+
+async function explainDifference(
+  difference: Difference,
+  a: Tree,
+  b: Tree,
+  facts: { readonly a: TreeFacts; readonly b: TreeFacts },
+  decompress: Decompress | undefined,
+): Promise<readonly FoundCause[]> {
+  const { path } = difference;
+  if ("node" in difference) {
+    return [causeOfPath(path) ?? found("one-side-only", `a ${difference.node.type} only in the ${difference.kind === "only-in-a" ? "first" : "second"}`)];
+  }
+  if (difference.kind !== "content") {
+    const rule = scrubRuleOf(path, scrubProfiles.debian);
+    // What is only emptied keeps its metadata.
+    return [rule === undefined || rule.what === "empty" ? causeOfMetadata(difference, facts.a, facts.b) : found("scrubbed", rule.reason)];
+  }
+  const known = causeOfPath(path);
+  if (known !== undefined) return [{ ...known, detail: `${known.detail}; content from byte ${difference.offset} on` }];
+  const pair = contents(path, a, b);
+  return pair === undefined ? [found("unknown", "no content")] : explainContent(pair, difference.offset, decompress);
+}
+
+function contents(path: string, a: Tree, b: Tree): Pair | undefined {
+  const [left, right] = [a.get(path), b.get(path)];
+  if (left === undefined || right === undefined) return undefined;
+  const [x, y] = [a.inode(left), b.inode(right)];
+  return x.type === "file" && y.type === "file" ? { path, a: x.content, b: y.content } : undefined;
+}
+
+/** All differences of one cause. */
+export interface CauseGroup extends Cause {
+  readonly code: CauseCode;
+  /** One for each difference, in the trees' order. */
+  readonly found: readonly { readonly path: string; readonly detail: string }[];
+}
+
+/** The causes of an explanation in the order of the table, each with what it was found in. */
+export function groupCauses(differences: readonly ExplainedDifference[]): CauseGroup[] {
+  const groups = new Map<CauseCode, { path: string; detail: string }[]>();
+  for (const { difference, causes: all } of differences) {
+    for (const { code, detail } of all) {
+      const group = groups.get(code);
+      const one = { path: difference.path, detail };
+      if (group === undefined) groups.set(code, [one]);
+      else group.push(one);
+    }
+  }
+  return causeTable.flatMap(([code, sentence, remedy]) => {
+    const list = groups.get(code);
+    return list === undefined ? [] : [{ code, sentence, remedy, found: list }];
+  });
+}
