@@ -439,12 +439,8 @@ describe("tar-stream, as a second opinion on plain containers of files", () => {
 });
 
 if (process.env.IMGKIT_LONG === "1") {
-  oracleRoot(
-    "mmdebstrap",
-    "tar",
-    "getfattr",
-  )("mmdebstrap's own archive is read as GNU tar unpacks it", async () => {
-    run("mmdebstrap", ["--quiet", "--variant=essential", "bookworm", archive]);
+  oracleRoot("mmdebstrap", "tar", "getfattr")("mmdebstrap's own archive is read as GNU tar unpacks it", { timeout: 600_000 }, async () => {
+    run("mmdebstrap", ["--quiet", "--variant=extract", "--include=base-files,coreutils,passwd", "bookworm", archive]);
     const { tree, findings } = await readArchive();
     expect(findings).toEqual([]);
     mkdirSync(source);
