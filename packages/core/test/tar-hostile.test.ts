@@ -172,7 +172,34 @@ describe("each refusal has its code, its place and its reason", () => {
     [
       "a prefix under a magic of neither dialect",
       [header({ prefix: "p", magic: "\0".repeat(8) })],
-      "TAR_AMBIGUOUS tar: a name's prefix in a header that is neither POSIX nor GNU (at byte 0; field magic)",
+      "TAR_AMBIGUOUS tar: a name's prefix in a header that is not POSIX's (at byte 0; field prefix)",
+    ],
+    [
+      "a prefix under GNU's magic that is no time",
+      [header({ prefix: "evil", magic: gnu })],
+      "TAR_AMBIGUOUS tar: a name's prefix in a header that is not POSIX's (at byte 0; field prefix)",
+    ],
+    [
+      "a prefix that reaches into star's times",
+      [file("a"), header({ prefix: "p".repeat(132), at: { 508: "tar\0" } })],
+      "TAR_AMBIGUOUS tar: a name's prefix longer than star's in a header that says it is star's (at byte 512)",
+    ],
+    ["a size behind a NUL", [header({ size: "\u00000000001000" })], "TAR_BAD_HEADER tar: not a number in the 12 bytes at byte 124"],
+    [
+      "a sparse directory",
+      [
+        pax([
+          ["GNU.sparse.map", "0,0"],
+          ["GNU.sparse.size", "0"],
+        ]),
+        header({ name: "d/", typeflag: "5" }),
+      ],
+      "TAR_AMBIGUOUS tar: a sparse directory (at byte 1024)",
+    ],
+    [
+      "a sparse name and no map",
+      [pax([["GNU.sparse.name", "other"]]), file("a")],
+      "TAR_UNSUPPORTED tar: a sparse file in a format that is not read (at byte 1024;",
     ],
     ["a prefix under another version", [header({ prefix: "p", magic: "ustar\0\0\0" })], "TAR_AMBIGUOUS tar: a name's prefix"],
     [

@@ -1,7 +1,7 @@
 import { decodeName, equalBytes } from "@imgkit/bytes";
 import { CoreError } from "../errors.ts";
 import type { TreeNode } from "../node.ts";
-import { MAGIC_GNU, MAGIC_POSIX, MAX_OCTAL_11, type TarHeader } from "./header.ts";
+import { MAGIC_GNU, MAGIC_POSIX, MAX_OCTAL_11, parseNumber, type TarHeader } from "./header.ts";
 import { type PaxRecords, parsePaxTime } from "./pax.ts";
 import { xattrsOf } from "./xattrs.ts";
 
@@ -122,10 +122,12 @@ function choose(field: string, pax: Uint8Array | undefined, long: Uint8Array | u
 }
 
 function headerPath(header: TarHeader, context: Context): Uint8Array {
-  if (header.prefix.length === 0 || equalBytes(header.magic, MAGIC_GNU)) return header.name;
+  if (header.prefix.length === 0) return header.name;
+  // GNU tar's incremental archives keep the times of access and change where POSIX has the prefix.
+  if (equalBytes(header.magic, MAGIC_GNU) && parseNumber(header.prefix.subarray(0, 12)) !== undefined) return header.name;
   if (!equalBytes(header.magic, MAGIC_POSIX)) {
-    // Python puts the prefix before the name whatever the magic is, Go looks at the version too, GNU tar does not.
-    throw new CoreError("TAR_AMBIGUOUS", "a name's prefix in a header that is neither POSIX nor GNU", { ...context, field: "magic" });
+    // Python puts the prefix before the name whatever the magic is, Go looks at version and prefix, GNU tar does not.
+    throw new CoreError("TAR_AMBIGUOUS", "a name's prefix in a header that is not POSIX's", { ...context, field: "prefix" });
   }
   const out = new Uint8Array(header.prefix.length + 1 + header.name.length);
   out.set(header.prefix);

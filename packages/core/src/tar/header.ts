@@ -115,10 +115,13 @@ export function parseNumber(field: Uint8Array): number | undefined {
     const number = Number(value);
     return Number.isSafeInteger(number) ? number : undefined;
   }
-  let digits = "";
-  for (const byte of field) digits += String.fromCharCode(byte);
-  const match = /^ *([0-7]*)[ \0]*$/.exec(digits.replace(/\0.*$/s, ""));
-  return match === null ? undefined : Number.parseInt(match[1] || "0", 8);
+  let text = "";
+  for (const byte of field) text += String.fromCharCode(byte);
+  const match = /^ *([0-7]*)[ \0]*$/.exec(text.replace(/\0.*$/s, ""));
+  if (match === null) return undefined;
+  // Digits behind a NUL are the number to GNU tar and Go, and nothing to Python.
+  if (match[1] === "" && !/^[ \0]*$/.test(text)) return undefined;
+  return Number.parseInt(match[1] || "0", 8);
 }
 
 function bytesOf(view: DataView): Uint8Array {

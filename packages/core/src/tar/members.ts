@@ -1,4 +1,4 @@
-import type { ByteSource } from "@imgkit/bytes";
+import { type ByteSource, decodeName } from "@imgkit/bytes";
 import { CoreError, type CoreErrorCode } from "../errors.ts";
 import { noXattrs } from "../node.ts";
 import type { Overrides } from "./entry.ts";
@@ -18,6 +18,9 @@ export interface Member extends Overrides {
 
 /** Every entry carries all global records: their number is bounded, or a small archive would cost its square in time. */
 const MAX_GLOBALS = 256;
+
+/** star keeps times where POSIX has the end of the prefix, and says so by a second magic at the end of the header. */
+const STAR = { at: 508, magic: "tar\0", prefix: 131 } as const;
 
 /** Walks an archive from header to header: blocks, extended headers, long names, the end. */
 export class MemberReader {
@@ -53,6 +56,9 @@ export class MemberReader {
       }
       if (++this.#entries > this.limits.entries) this.refuse("TAR_LIMIT", "too many entries", offset, String(this.limits.entries), "more");
       const header = decodeTarHeader(block, this.name, offset);
+      if (header.prefix.length > STAR.prefix && decodeName(block.subarray(STAR.at)) === STAR.magic) {
+        this.refuse("TAR_AMBIGUOUS", "a name's prefix longer than star's in a header that says it is star's", offset);
+      }
       switch (header.typeflag) {
         case "x":
           if (local !== undefined) this.refuse("TAR_AMBIGUOUS", "two extended headers for one entry", offset);

@@ -126,6 +126,7 @@ class TarReader {
       // POSIX lets it be a hint with no data behind it, and Python reads it so; GNU tar steps over that many bytes.
       members.refuse("TAR_AMBIGUOUS", "a directory with a size", offset, "size 0", `size ${size}`);
     }
+    if (type !== "file" && sparse !== undefined) members.refuse("TAR_AMBIGUOUS", `a sparse ${type}`, offset);
     if (type !== "file" && size !== 0) members.refuse("TAR_UNSUPPORTED", `a ${type} with content`, offset, "size 0", `size ${size}`);
     const start = members.at;
     const stored = size - (sparse?.consumed ?? 0);

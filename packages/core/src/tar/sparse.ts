@@ -84,7 +84,7 @@ export async function paxSparseFile(records: PaxRecords, context: SparseContext)
     const size = number(decimal(text("size") ?? text("realsize")), context);
     return { path, consumed: 0, content: (data) => sparseSource(size, pairs(numbers, context), data, context) };
   }
-  if (text("size") === undefined && text("major") === undefined) return undefined;
+  if (![...records.keys()].some((key) => key.startsWith("GNU.sparse."))) return undefined;
   throw new CoreError("TAR_UNSUPPORTED", "a sparse file in a format that is not read", {
     path: context.name,
     offset: context.offset,
