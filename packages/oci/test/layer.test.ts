@@ -58,6 +58,23 @@ test("a producer that reuses its buffer gives the same layer", async () => {
   }
 });
 
+test("40 MiB, enough for several threads, are the same layer by every engine", async () => {
+  const large = new Uint8Array(40 << 20);
+  large.set(tar);
+  for (let at = tar.length; at < large.length; at += 4096) large[at] = at >>> 12;
+  const portable = await addLayer(memoryBlobs(), [large], { engines: portableEngines });
+  expect(await addLayer(memoryBlobs(), [large], { engines: nodeEngines })).toEqual(portable);
+});
+
+test("a source that breaks in the middle of 40 MiB breaks the layer with its own error", async () => {
+  const breaking = async function* (): AsyncGenerator<Uint8Array> {
+    yield tar;
+    for (let i = 0; i < 40; i++) yield new Uint8Array(1 << 20).fill(i);
+    throw new Error("the source broke");
+  };
+  await expect(addLayer(memoryBlobs(), breaking(), { engines: nodeEngines })).rejects.toThrow("the source broke");
+});
+
 test("two blocks of zeros are a layer: an empty one", async () => {
   expect((await addLayer(memoryBlobs(), [empty], { compression: "none" })).diffId).toBe(sha256(empty));
 });
@@ -82,7 +99,9 @@ describe("what is no tar is refused, and nothing is kept", () => {
       },
     };
     for (const compression of ["gzip", "none"] as const) {
-      await expect(addLayer(watching, [bytes], { compression })).rejects.toMatchObject({ code: "BAD_LAYER" });
+      for (const engines of [portableEngines, nodeEngines]) {
+        await expect(addLayer(watching, [bytes], { compression, engines })).rejects.toMatchObject({ code: "BAD_LAYER" });
+      }
     }
     expect(kept).toEqual([]);
   });
