@@ -1,0 +1,119 @@
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fromHex, memorySource, toHex } from "@imgkit/bytes";
+import { describe, expect, test } from "vitest";
+import { oracle } from "../../../test/oracle.ts";
+import { buildTree, encodeGpt, type HashName, type NewTable } from "../src/index.ts";
+import { memoryTarget, noise } from "./sample.ts";
+
+interface VerityVector {
+  readonly name: string;
+  readonly data: readonly ({ readonly zeros: number } | { readonly xorshift32: number; readonly size: number })[];
+  readonly hash: HashName;
+  readonly hashType: 0 | 1;
+  readonly dataBlockSize: number;
+  readonly hashBlockSize: number;
+  readonly salt: string;
+  readonly uuid: string;
+  readonly hashOffset: number;
+  readonly rootHash: string;
+  readonly sha256: string;
+}
+
+interface GptVector extends Omit<NewTable, "partitions"> {
+  readonly name: string;
+  readonly partitions: readonly (Omit<NewTable["partitions"][number], "attributes"> & { readonly attributes: string; readonly number: number })[];
+  readonly primary: string;
+  readonly backup: string;
+}
+
+const read = <T>(name: string): readonly T[] => JSON.parse(readFileSync(new URL(`../../../fixtures/vectors/${name}`, import.meta.url), "utf8")).vectors;
+const verity = read<VerityVector>("verity-1.json");
+const gpt = read<GptVector>("gpt-1.json");
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+const changed = (format: string): string =>
+  `the bytes of ${format}/1 changed: before 0.1.0 update the vector and docs/bytes/${format}.md, after it write ${format}/2`;
+
+const dataOf = (vector: VerityVector): Uint8Array =>
+  Buffer.concat(vector.data.map((d) => ("zeros" in d ? new Uint8Array(d.zeros) : noise(d.size, d.xorshift32))));
+
+/** The shell blocks of a page in docs/bytes. */
+function recipes(page: string): string[] {
+  const text = readFileSync(new URL(`../../../docs/bytes/${page}`, import.meta.url), "utf8");
+  return [...text.matchAll(/```sh\n(.*?)```/gs)].map((match) => match[1] ?? "");
+}
+
+function run(recipe: string | undefined, folder: string, variables: Readonly<Record<string, string>>): string[] {
+  const env = { PATH: process.env.PATH, LC_ALL: "C.UTF-8", ...variables };
+  return execFileSync("sh", ["-euc", recipe ?? "false"], { cwd: folder, env, encoding: "utf8", stdio: ["pipe", "pipe", "ignore"] })
+    .trim()
+    .split("\n")
+    .map((line) => line.replace(/ +-$/, ""));
+}
+
+function inFolder<T>(job: (folder: string) => T): T {
+  const folder = mkdtempSync(join(tmpdir(), "imgkit-vectors-"));
+  try {
+    return job(folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+describe("fixtures/vectors/verity-1.json", () => {
+  test.each(verity)("$name", async (vector) => {
+    const target = memoryTarget();
+    const { rootHash, layout } = await buildTree(memorySource(dataOf(vector)), target.write, { ...vector, salt: fromHex(vector.salt) });
+    expect([toHex(rootHash), sha256(target.bytes(layout.size))], changed("verity")).toEqual([vector.rootHash, vector.sha256]);
+  });
+
+  oracle("veritysetup").each(verity)("the recipe of docs/bytes/verity.md, run as it stands there: $name", (vector) => {
+    inFolder((folder) => {
+      writeFileSync(join(folder, "data.img"), dataOf(vector));
+      const variables = {
+        DATA: "data.img",
+        ALGORITHM: vector.hash,
+        TYPE: String(vector.hashType),
+        DATA_BLOCK: String(vector.dataBlockSize),
+        HASH_BLOCK: String(vector.hashBlockSize),
+        SALT: vector.salt === "" ? "-" : vector.salt,
+        UUID: vector.uuid,
+        OFFSET: String(vector.hashOffset),
+      };
+      expect(run(recipes("verity.md")[0], folder, variables)).toEqual([vector.rootHash, vector.sha256]);
+    });
+  });
+
+  // Two processes for each block: the smaller ones are enough.
+  const small = verity.filter((v) => dataOf(v).length <= 136 * 4096);
+  const plain = small.filter((v) => v.hash === "sha256" && v.hashType === 1 && v.dataBlockSize === 4096 && v.hashBlockSize === 4096);
+  oracle("split", "xxd", "sha256sum").each(plain)("the recipe with coreutils alone: $name", (vector) => {
+    inFolder((folder) => {
+      writeFileSync(join(folder, "data.img"), dataOf(vector));
+      expect(run(recipes("verity.md")[1], folder, { DATA: "data.img", SALT: vector.salt === "" ? "-" : vector.salt })).toEqual([vector.rootHash]);
+    });
+  });
+});
+
+describe("fixtures/vectors/gpt-1.json", () => {
+  const tableOf = (vector: GptVector): NewTable => ({ ...vector, partitions: vector.partitions.map((p) => ({ ...p, attributes: BigInt(p.attributes) })) });
+
+  test.each(gpt)("$name", (vector) => {
+    const { primary, backup } = encodeGpt(tableOf(vector));
+    expect([sha256(primary.bytes), sha256(backup.bytes)], changed("gpt")).toEqual([vector.primary, vector.backup]);
+  });
+
+  oracle("sfdisk").each(gpt.filter((v) => v.sectorSize === 512))("the recipe of docs/bytes/gpt.md, run as it stands there: $name", (vector) => {
+    inFolder((folder) => {
+      const lines = vector.partitions.map((p) => {
+        const bits = Array.from({ length: 64 }, (_, i) => i).filter((i) => (BigInt(p.attributes) >> BigInt(i)) & 1n);
+        return `${p.number} : start=${p.firstLba}, size=${p.lastLba - p.firstLba + 1}, type=${p.type}, uuid=${p.uuid}, name="${p.name}", attrs="${bits.map((i) => `GUID:${i}`).join(" ")}"`;
+      });
+      const variables = { SECTORS: String(vector.sectors), DISK_GUID: vector.diskGuid, TABLE: lines.join("\n") };
+      expect(run(recipes("gpt.md")[0], folder, variables)).toEqual([vector.primary, vector.backup]);
+    });
+  });
+});
