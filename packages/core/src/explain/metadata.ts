@@ -1,5 +1,6 @@
 import { printable, toHex } from "@imgkit/bytes";
 import type { Difference } from "../compare.ts";
+import { formatPaxTime } from "../tar/pax.ts";
 import type { Tree } from "../tree.ts";
 import type { CauseCode, FoundCause } from "./causes.ts";
 import { both, found } from "./pair.ts";
@@ -35,17 +36,11 @@ export function secondsBelow(time: bigint): bigint {
 type Timed = Extract<Difference, { kind: "mtime" }>;
 
 function causeOfTime({ a, b }: Timed, factsOfA: TreeFacts, factsOfB: TreeFacts): FoundCause {
-  const detail = both("time", seconds(a), seconds(b));
+  const detail = both("time", formatPaxTime(a), formatPaxTime(b));
   if (secondsBelow(a) === secondsBelow(b) && (factsOfA.wholeSeconds || factsOfB.wholeSeconds)) return found("time-fraction", detail);
   const [earlier, facts] = a < b ? [a, factsOfA] : [b, factsOfB];
   const clamped = earlier === facts.latest && earlier % SECOND === 0n;
-  return found(clamped ? "time-clamped" : "time", clamped ? `${detail}; the side of ${seconds(earlier)} has no later time` : detail);
-}
-
-function seconds(time: bigint): string {
-  const whole = secondsBelow(time);
-  const rest = time - whole * SECOND;
-  return rest === 0n ? String(whole) : `${whole}.${String(rest).padStart(9, "0").replace(/0+$/, "")}`;
+  return found(clamped ? "time-clamped" : "time", clamped ? `${detail}; the side of ${formatPaxTime(earlier)} has no later time` : detail);
 }
 
 const SET_ID = 0o7000;

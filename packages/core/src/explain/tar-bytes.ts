@@ -1,4 +1,4 @@
-import { type ByteSource, decodeName, equalBytes, streamSource } from "@imgkit/bytes";
+import { type ByteSource, crc32, decodeName, equalBytes, streamSource } from "@imgkit/bytes";
 import { comparePaths } from "../path.ts";
 import { BLOCK, decodeTarHeader, MAGIC_GNU, MAGIC_POSIX, type TarHeader } from "../tar/header.ts";
 import { type PaxRecords, parsePaxRecords, XATTR_PREFIX } from "../tar/pax.ts";
@@ -31,6 +31,8 @@ interface Shape {
   /** Paths in the archive's order. */
   readonly paths: readonly string[];
   readonly hardLinks: readonly string[];
+  /** By key of a record that no tree holds: a checksum over all its values. */
+  readonly values: ReadonlyMap<string, number>;
 }
 
 /**
@@ -50,6 +52,8 @@ export async function explainTarBytes(a: ByteSource, b: ByteSource, sameTree: bo
     const follows = !sameTree && (code === "tar-padding" || code === "tar-records");
     if (x !== y && !follows) causes.push(found(code, both("", x, y).trim()));
   }
+  const other = [...left.values].flatMap(([key, sum]) => (right.values.has(key) && right.values.get(key) !== sum ? [key] : []));
+  if (order === undefined && other.length > 0) causes.push(found("tar-records", `other values of ${other.sort().join(", ")}`));
   if (sameTree && shown(new Set(left.hardLinks)) !== shown(new Set(right.hardLinks))) causes.push(found("tar-links", "hard links stand at other names"));
   if (sameTree && causes.length === 0) causes.push(found("tar-unknown", `from byte ${offset} on`));
   return causes;
@@ -84,13 +88,20 @@ async function shapeOf(source: ByteSource): Promise<Shape> {
     paths.push(path.path);
     if (path.isHardLink) hardLinks.push(path.path);
   }
-  return { style, paths, hardLinks };
+  return { style, paths, hardLinks, values: walk.values };
 }
+
+/** An archive can be made to have a new way of writing for each entry. */
+const MOST = 50;
 
 const latin1 = new TextDecoder("latin1");
 
+/** Records whose values a tree holds, or that are noted elsewhere. */
+const held = /^(path|linkpath|size|uid|gid|mtime|SCHILY\.(xattr\..*|devmajor|devminor|realsize)|LIBARCHIVE\.xattr\..*|GNU\.sparse\..*)$/;
+
 /** Goes from header to header and notes how each is written. */
 class Walk {
+  readonly values = new Map<string, number>();
   readonly #source: ByteSource;
   readonly #style: Style;
   #at = 0;
@@ -133,7 +144,10 @@ class Walk {
 
   #extended(header: TarHeader, data: Uint8Array): PaxRecords {
     const records = new Map(parsePaxRecords(data, "tar", this.#at));
-    for (const key of records.keys()) if (!key.startsWith(XATTR_PREFIX)) this.#note("tar-records", key);
+    for (const [key, value] of records) {
+      if (!key.startsWith(XATTR_PREFIX)) this.#note("tar-records", key);
+      if (!held.test(key) && this.values.size < MOST) this.values.set(key, crc32(value, this.values.get(key) ?? 0));
+    }
     this.#note("tar-header-names", nameForm(latin1.decode(header.name)));
     this.#note("tar-header-times", String(header.mtime));
     return records;
@@ -183,8 +197,7 @@ class Walk {
   }
 
   #note(code: StyleCode, what: string): void {
-    // An archive can be made to have a new way for each entry.
-    if (this.#style[code].size < 50) this.#style[code].add(what);
+    if (this.#style[code].size < MOST) this.#style[code].add(what);
   }
 }
 
