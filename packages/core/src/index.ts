@@ -32,10 +32,14 @@ export {
   type SymlinkNode,
   type TreeNode,
 } from "./node.ts";
+export { type ModeMask, maskModes } from "./normalise/modes.ts";
 export { type NormaliseOptions, normalise } from "./normalise/normalise.ts";
-export { type Owner, setOwner } from "./normalise/owners.ts";
+export { type OverlayOptions, overlay } from "./normalise/overlay.ts";
+export { type IdRange, mapOwners, type Owner, type OwnerMap, setOwner } from "./normalise/owners.ts";
+export { filterPaths, movePrefix, type PathFilter } from "./normalise/paths.ts";
 export { type ScrubProfile, type ScrubRule, scrub, scrubProfiles } from "./normalise/scrub.ts";
 export type { Change, Normalised } from "./normalise/step.ts";
+export { findSuspects, type Suspect } from "./normalise/suspects.ts";
 export { normaliseTimes, type TimePolicy } from "./normalise/times.ts";
 export { defaultXattrPolicy, filterXattrs, type XattrPolicy } from "./normalise/xattrs.ts";
 export { type ObjectEntry, type ObjectNode, type ObjectOptions, treeFromObject } from "./object.ts";

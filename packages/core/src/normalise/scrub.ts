@@ -1,6 +1,8 @@
 import { memorySource } from "@imgkit/bytes";
 import type { InodeNode } from "../node.ts";
+import { parentOf } from "../path.ts";
 import type { Tree } from "../tree.ts";
+import { pathMatcher } from "./glob.ts";
 import type { Change, Normalised } from "./step.ts";
 
 /** One thing that a profile takes out of a tree. */
@@ -13,6 +15,8 @@ export interface ScrubRule {
   readonly path: string;
   /** Names right below `path` that stay, with what is in them. */
   readonly except?: readonly string[];
+  /** Patterns of whole paths that stay, with the folders above them; see `pathMatcher`. */
+  readonly keep?: readonly string[];
   /** Why it may not be in an image that others shall recompute. */
   readonly reason: string;
 }
@@ -62,8 +66,41 @@ const debian: ScrubProfile = {
   ],
 };
 
-export const scrubProfiles: Readonly<Record<"debian" | "none", ScrubProfile>> = {
+const readable = "for people who read it: a small image goes without";
+
+/** After Debian's slim images (debuerreotype-slimify). */
+const debianSlim: ScrubProfile = {
+  name: "debian-slim",
+  rules: [
+    ...debian.rules,
+    // Licences ask for the copyright files to stay, and some packages' folder is a link to another's.
+    { what: "contents", path: "usr/share/doc", keep: ["usr/share/doc/*/copyright"], reason: readable },
+    ...["info", "linda", "locale", "man"].map((name) => contents(`usr/share/${name}`, readable)),
+  ],
+};
+
+/** What apk-tools and a running system leave behind. */
+const wolfi: ScrubProfile = {
+  name: "wolfi",
+  rules: [
+    contents("proc", runtime),
+    contents("sys", runtime),
+    contents("dev", runtime),
+    contents("tmp", "temporary files of the build"),
+    contents("run", runtime, ["lock"]),
+    contents("var/cache/apk", "a cache of apk; apk update fetches it"),
+    contents("etc/apk/cache", "a cache of apk; apk update fetches it"),
+    node("var/log/apk.log", log),
+    node("lib/apk/db/lock", "a lock of the running apk"),
+    node("usr/lib/apk/db/lock", "a lock of the running apk"),
+    { what: "empty", path: "etc/machine-id", reason: "a random identity; an empty file lets systemd make one at the first boot" },
+  ],
+};
+
+export const scrubProfiles: Readonly<Record<"debian" | "debian-slim" | "wolfi" | "none", ScrubProfile>> = {
   debian,
+  "debian-slim": debianSlim,
+  wolfi,
   none: { name: "none", rules: [] },
 };
 
@@ -74,10 +111,11 @@ export const scrubProfiles: Readonly<Record<"debian" | "none", ScrubProfile>> = 
 export function scrub(tree: Tree, profile: ScrubProfile): Normalised {
   const changes: Change[] = [];
   const removals = profile.rules.filter((rule) => rule.what !== "empty");
+  const kept = keptPaths(tree, removals);
   const emptied = inodesToEmpty(tree, profile);
   const out = tree.map((given) => {
     const { path } = given;
-    const removal = removals.find((rule) => isRemoved(path, rule));
+    const removal = kept.has(path) ? undefined : removals.find((rule) => isRemoved(path, rule));
     if (removal !== undefined) {
       changes.push({ path, action: "removed", detail: removal.reason });
       return undefined;
@@ -88,6 +126,20 @@ export function scrub(tree: Tree, profile: ScrubProfile): Normalised {
     return given.type === "file" ? { ...given, content: memorySource(new Uint8Array(0)) } : given;
   });
   return { tree: out, changes };
+}
+
+/** What the rules' patterns keep, with the folders above; a link between two kept folders' places stays as well. */
+function keptPaths(tree: Tree, rules: readonly ScrubRule[]): ReadonlySet<string> {
+  const kept = new Set<string>();
+  for (const rule of rules.filter((r) => r.keep !== undefined)) {
+    const patterns = (rule.keep ?? []).map(pathMatcher);
+    for (const node of tree) {
+      const linked = node.type === "symlink" && parentOf(node.path) === rule.path;
+      if (!linked && !patterns.some((matches) => matches(node.path))) continue;
+      for (let at = node.path; at !== "" && !kept.has(at); at = parentOf(at)) kept.add(at);
+    }
+  }
+  return kept;
 }
 
 /** The rule of a profile that takes a path out or empties it, if any does. */

@@ -4,7 +4,7 @@ import type { Tree } from "../tree.ts";
 export interface Change {
   /** The node's path in the tree that the step was given. */
   readonly path: string;
-  readonly action: "removed" | "emptied" | "added" | "time" | "owner" | "xattr";
+  readonly action: "removed" | "emptied" | "added" | "replaced" | "moved" | "time" | "owner" | "mode" | "xattr";
   /** Why, or what: a scrub rule's reason, a dropped xattr's name, the old value. */
   readonly detail: string;
 }
