@@ -1,8 +1,9 @@
 // Reading gzip, RFC 1952: any number of members, every header field and check. Zero bytes after the last member are padding
 // (GNU gzip takes them too: tapes are padded so); anything else there is refused, where GNU gzip only warns.
 
-import { type ByteStream, crc32, type Struct, struct, u32le } from "@imgkit/bytes";
+import { type ByteStream, crc32 } from "@imgkit/bytes";
 import { BadData, type CompressError } from "./errors.ts";
+import { trailer } from "./gzip-frame.ts";
 import { Inflater } from "./inflate.ts";
 import { type DecompressOptions, readWith, type StreamReader } from "./reader.ts";
 
@@ -42,7 +43,6 @@ const FLAG_NAME = 8;
 const FLAG_COMMENT = 16;
 const MAGIC = [0x1f, 0x8b] as const;
 const DEFLATE = 8;
-const trailerTable: Struct<{ crc32: number; isize: number }> = struct("gzip trailer", 8, { crc32: u32le(0), isize: u32le(4) });
 
 /**
  * Decompresses gzip.
@@ -90,7 +90,7 @@ async function* readMember(reader: StreamReader, engine: GzipEngine): AsyncGener
     throw reader.error("CORRUPT", `the data of the gzip member is damaged: ${cause.message}`, { offset, field: "deflate data", cause });
   }
   const at = reader.position;
-  const { fields, ...trailer } = trailerTable;
+  const { fields } = trailer;
   const stored = trailer.decode(await reader.take(trailer.size, trailer.name));
   check(reader, at + fields.crc32.at, "CRC32", stored.crc32, crc);
   check(reader, at + fields.isize.at, "ISIZE", stored.isize, size);

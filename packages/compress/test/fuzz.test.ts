@@ -13,7 +13,7 @@ const LIMIT = 1 << 20;
 
 /** Flips, overwrites, removes, repeats or inserts bytes, one to four times, away from the first `keep` bytes. */
 function mutate(bytes: Uint8Array, next: (below: number) => number, keep: number): Uint8Array {
-  let out = bytes.slice();
+  let out: Uint8Array = bytes.slice();
   for (let times = 1 + next(4); times > 0 && out.length > keep; times--) {
     const at = keep + next(out.length - keep);
     const kind = next(6);

@@ -1,0 +1,76 @@
+// The compressor of gzip/1: a WebAssembly module, compiled from assembly/, that compresses one chunk with the bytes before it as dictionary.
+
+import { gzipWasm } from "./gzip-wasm.ts";
+
+/** Input is compressed in chunks of this many bytes; RFC 1951 lets a match reach 32 KiB back. */
+export const CHUNK_SIZE: number = 1 << 20;
+export const DICTIONARY_SIZE: number = 1 << 15;
+export const BUFFER_SIZE: number = DICTIONARY_SIZE + CHUNK_SIZE;
+
+/** One chunk to compress. */
+export interface ChunkJob {
+  /**
+   * BUFFER_SIZE bytes, in which the result takes the place of the input: the chunk begins at DICTIONARY_SIZE. The result begins at 0;
+   * it is never larger than the chunk and 16 KiB.
+   */
+  readonly buffer: Uint8Array<ArrayBuffer>;
+  /** Size of the chunk in bytes, 0 to CHUNK_SIZE. */
+  readonly length: number;
+  /** So many bytes directly before it are the dictionary, 0 to DICTIONARY_SIZE. */
+  readonly dictionary: number;
+  readonly parameters: LevelParameters;
+  /** The stream's last chunk ends the DEFLATE data; every other ends at a whole byte, with an empty stored block. */
+  readonly last: boolean;
+}
+
+/** How far the search for matches goes: candidates for each match, a length that suffices, a length from which no better one is looked for. */
+export type LevelParameters = readonly [depth: number, nice: number, patience: number];
+
+export interface CompressedChunk {
+  /** The buffer of the job, and the size in bytes of the result in it. */
+  readonly buffer: Uint8Array<ArrayBuffer>;
+  readonly size: number;
+  /** CRC-32 of the chunk. */
+  readonly crc32: number;
+}
+
+interface Exports {
+  readonly memory: WebAssembly.Memory;
+  readonly CHUNK_START: WebAssembly.Global;
+  readonly OUTPUT: WebAssembly.Global;
+  readonly checksum: WebAssembly.Global;
+  compress(dictionary: number, length: number, depth: number, nice: number, patience: number, last: number): number;
+}
+
+/** The compiled module. Named here, because Node's own types do not have WebAssembly. */
+export type GzipModule = WebAssembly.Module;
+
+export type ChunkCompressor = (job: ChunkJob) => CompressedChunk;
+
+let compiled: Promise<GzipModule> | undefined;
+
+/** Compiles the module: once for all streams and threads. */
+export function gzipModule(): Promise<GzipModule> {
+  compiled ??= WebAssembly.compile(Uint8Array.from(atob(gzipWasm), (c) => c.charCodeAt(0)));
+  return compiled;
+}
+
+/** A compressor with an instance of its own (5.3 MiB), in this thread. */
+export async function startChunkCompressor(): Promise<ChunkCompressor> {
+  return createChunkCompressor(await WebAssembly.instantiate(await gzipModule()), DICTIONARY_SIZE);
+}
+
+/**
+ * A function that compresses chunks with an instance of the module. It also runs in worker threads, which get it as text: it uses
+ * nothing but its arguments and the language.
+ */
+export function createChunkCompressor(instance: WebAssembly.Instance, dictionarySize: number): ChunkCompressor {
+  const { memory, CHUNK_START, OUTPUT, checksum, compress } = instance.exports as unknown as Exports;
+  return ({ buffer, length, dictionary, parameters, last }) => {
+    const bytes = new Uint8Array(memory.buffer);
+    bytes.set(buffer.subarray(dictionarySize - dictionary, dictionarySize + length), CHUNK_START.value - dictionary);
+    const size = compress(dictionary, length, parameters[0], parameters[1], parameters[2], last ? 1 : 0);
+    buffer.set(bytes.subarray(OUTPUT.value, OUTPUT.value + size));
+    return { buffer, size, crc32: checksum.value >>> 0 };
+  };
+}
