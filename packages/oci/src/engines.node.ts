@@ -1,6 +1,5 @@
 import { nativeSha256 } from "@imgkit/bytes/node";
-import { gzip } from "@imgkit/compress";
-import { decompress } from "@imgkit/compress/node";
+import { decompress, gzip } from "@imgkit/compress/node";
 import type { Engines } from "./engines.ts";
 
 /** The fastest engines that Node has. They give the same bytes as the portable ones. */
