@@ -44,5 +44,6 @@ export { type GptPartition, type GptTable, usableLbas } from "./gpt/table.ts";
 export { type LayoutInput, type VerityLayout, type VerityLevel, verityLayout } from "./layout.ts";
 export { checkVerityParams, defaultVerityParams, type VerityParams } from "./params.ts";
 export { type VeritysetupReport, veritysetupReport } from "./report.ts";
+export { createSimdEngine } from "./simd/engine.ts";
 export { decodeSuperblock, encodeSuperblock, readSuperblock, type Superblock, superblockStruct } from "./superblock.ts";
 export { type VerifyOptions, type VerityCheck, verifyTree } from "./verify.ts";
