@@ -2,17 +2,17 @@ import { type ByteSource, streamSource } from "@imgkit/bytes";
 import { openFile, statPath } from "@imgkit/bytes/node";
 import { detectCompression } from "@imgkit/compress";
 import { decompress } from "@imgkit/compress/node";
-import { applyMtree, type Change, type Lock, type NormaliseOptions, normalise, readTar, type Tree, writeTar } from "@imgkit/core";
+import { type Lock, readTar, type Tree, writeTar } from "@imgkit/core";
 import { mmdebstrapVersion, readDirectory, replayMmdebstrap, runMmdebstrap, type SpooledSource, spoolStream, withoutReplayTraces } from "@imgkit/core/node";
 import { DiskError, detectFileSystem } from "@imgkit/disk";
 import { type Digested, digesting, digestPath, digestSource, digestStream } from "./digest.ts";
 import { CliError } from "./errors.ts";
 import type { Io } from "./io.ts";
 import { readLock } from "./lock.ts";
-import { readMtree } from "./mtree.ts";
-import { cacheFolder, type LockSourceOptions, normaliseOptions, type TreeOptions } from "./options.ts";
+import { cacheFolder } from "./options.ts";
 import type { Progress } from "./progress.ts";
 import type { RecordedFile } from "./record.ts";
+import type { LockSourceOptions, TreeOptions } from "./tree-options.ts";
 import { pacedStream } from "./turns.ts";
 
 /** A SOURCE of the command line, opened. */
@@ -26,28 +26,8 @@ export interface OpenedSource {
   close(): void;
 }
 
-/** A source brought to its epoch. */
-export interface PreparedSource extends OpenedSource {
-  readonly changes: readonly Change[];
-  readonly profileUsed: string;
-}
-
 /** Transports of skopeo's that name something else than a path. */
 const transports = /^(docker|oci|oci-archive|docker-archive|docker-daemon|containers-storage|dir|apko|ostree|tarball|sif):/;
-
-/** Opens a source and normalises it as the options say. */
-export async function prepareSource(spec: string, options: TreeOptions, epoch: number, io: Io, progress: Progress): Promise<PreparedSource> {
-  const source = await openSource(spec, options, epoch, io, progress);
-  try {
-    const how: NormaliseOptions = normaliseOptions(options, epoch, source.profile);
-    const applied = options.applyMtree === undefined ? { tree: source.tree, changes: [] } : applyMtree(source.tree, readMtree(options.applyMtree));
-    const { tree, changes } = normalise(applied.tree, how);
-    return { ...source, tree, changes: [...applied.changes, ...changes], profileUsed: how.profile?.name ?? "none" };
-  } catch (error) {
-    source.close();
-    throw error;
-  }
-}
 
 const USTAR_AT = 257;
 

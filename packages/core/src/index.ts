@@ -15,6 +15,7 @@ export {
 export { explainTarBytes } from "./explain/tar-bytes.ts";
 export { type FsHandle, type FsLike, type FsStats, readFsLike } from "./fs-like.ts";
 export { formatLock, LOCK_SCHEMA, type Lock, type LockedFile, type LockedPackage, type LockedRelease, parseLock } from "./lock/lock.ts";
+export { type LookUpOptions, lookUp, treePathOf } from "./look-up.ts";
 export { type MmdebstrapSpec, mmdebstrapArguments, parseMmdebstrapSpec } from "./mmdebstrap.ts";
 export { applyMtree } from "./mtree/apply.ts";
 export { type MtreeEntry, type MtreeSpec, parseMtree } from "./mtree/reader.ts";
@@ -36,7 +37,7 @@ export { type ModeMask, maskModes } from "./normalise/modes.ts";
 export { type NormaliseOptions, normalise } from "./normalise/normalise.ts";
 export { type OverlayOptions, overlay } from "./normalise/overlay.ts";
 export { type IdRange, mapOwners, type Owner, type OwnerMap, setOwner } from "./normalise/owners.ts";
-export { filterPaths, movePrefix, type PathFilter } from "./normalise/paths.ts";
+export { filterPaths, movePrefix, type PathFilter, stripPrefix } from "./normalise/paths.ts";
 export { type ScrubProfile, type ScrubRule, scrub, scrubProfiles } from "./normalise/scrub.ts";
 export type { Change, Normalised } from "./normalise/step.ts";
 export { findSuspects, type Suspect } from "./normalise/suspects.ts";

@@ -5,7 +5,7 @@ import { pathMatcher } from "../src/normalise/glob.ts";
 import { maskModes } from "../src/normalise/modes.ts";
 import { overlay } from "../src/normalise/overlay.ts";
 import { mapOwners } from "../src/normalise/owners.ts";
-import { filterPaths, movePrefix } from "../src/normalise/paths.ts";
+import { filterPaths, movePrefix, stripPrefix } from "../src/normalise/paths.ts";
 import { scrub, scrubProfiles } from "../src/normalise/scrub.ts";
 import { findSuspects } from "../src/normalise/suspects.ts";
 import { treeFromObject } from "../src/object.ts";
@@ -70,6 +70,29 @@ describe("paths", () => {
             random,
           ),
         ).toEqual([]);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test("a folder becomes the root, with nothing of what was beside it but the content of links", async () => {
+    const whole = treeFromObject({
+      a: "outside",
+      "opt/r/b": { hardlink: "a" },
+      "opt/r/c": { hardlink: "a" },
+      "opt/r/opt": "inner",
+      "opt/x": "gone",
+      "opt/r": { mode: 0o700 },
+    });
+    const { tree: out } = stripPrefix(whole, "opt/r");
+    expect(paths(out)).toEqual(["b", "c", "opt"]);
+    expect(out.get("")?.mode).toBe(0o700);
+    expect(await contentOf(out, "c")).toBe("outside");
+    expect(out.get("c")).toMatchObject({ type: "hardlink", target: "b" });
+    expect(() => stripPrefix(whole, "opt/y")).toThrow(expect.objectContaining({ code: "BAD_PATH" }));
+    await fc.assert(
+      fc.asyncProperty(arbitraryTree(), async (random) => {
+        expect(await differences(stripPrefix(movePrefix(random, "", "opt/root").tree, "opt/root").tree, random)).toEqual([]);
       }),
       { numRuns: 50 },
     );

@@ -6,12 +6,14 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Context } from "../context.ts";
 import { type Digested, digestSource } from "../digest.ts";
 import { note, printJson, printLine } from "../io.ts";
-import { addOutputOptions, addRecordOption, addTreeOptions, epochOf, type OutputOptions, type RecordOptions, type TreeOptions } from "../options.ts";
+import { addOutputOptions, addRecordOption, epochOf, type OutputOptions, type RecordOptions } from "../options.ts";
 import { checkRegularOutput, checkSideOutputs } from "../outputs.ts";
+import { prepareSource } from "../prepare.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
 import { type SourceReport, sourceReport } from "../report.ts";
-import { isFileSystemImage, prepareSource } from "../source.ts";
+import { isFileSystemImage } from "../source.ts";
+import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
 import { pacedSource } from "../turns.ts";
 
 interface DiskCommandOptions extends TreeOptions, OutputOptions, RecordOptions {
@@ -57,7 +59,7 @@ interface Content {
   readonly input: DiskInput;
   readonly epoch: number | undefined;
   readonly report: SourceReport | undefined;
-  recorded(): Promise<RecordedFile>;
+  inputs(): Promise<RecordedFile[]>;
   close(): void;
 }
 
@@ -83,7 +85,7 @@ async function disk(spec: string, options: DiskCommandOptions, context: Context)
     progress.end();
     if (options.record !== undefined) {
       const outputs = [{ name: options.output, kind: "disk" as const, ...written }];
-      await writeRecord(options.record, { command: "disk", arguments: context.argv, epoch: content.epoch, inputs: [await content.recorded()], outputs });
+      await writeRecord(options.record, { command: "disk", arguments: context.argv, epoch: content.epoch, inputs: await content.inputs(), outputs });
     }
     await report(content, description, written, options, context);
   } finally {
@@ -104,7 +106,7 @@ async function openContent(spec: string, options: DiskCommandOptions, context: C
       input: { image: file },
       epoch: undefined,
       report: undefined,
-      recorded: async () => ({ name: spec, kind: "file", ...(await digestSource(file)) }),
+      inputs: async () => [{ name: spec, kind: "file", ...(await digestSource(file)) }],
       close: () => file.close(),
     };
   }
@@ -114,7 +116,7 @@ async function openContent(spec: string, options: DiskCommandOptions, context: C
     input: { tree: source.tree, epoch },
     epoch,
     report: sourceReport(source),
-    recorded: () => source.recorded(),
+    inputs: () => source.inputs(),
     close: () => source.close(),
   };
 }

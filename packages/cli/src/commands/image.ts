@@ -5,21 +5,13 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Context } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { note, printJson, printLine } from "../io.ts";
-import {
-  addOutputOptions,
-  addRecordOption,
-  addTreeOptions,
-  collectText,
-  epochOf,
-  type OutputOptions,
-  type RecordOptions,
-  type TreeOptions,
-} from "../options.ts";
+import { addOutputOptions, addRecordOption, collectText, epochOf, type OutputOptions, type RecordOptions } from "../options.ts";
 import { checkSideOutputs } from "../outputs.ts";
+import { prepareSource } from "../prepare.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
 import { type SourceReport, sourceReport } from "../report.ts";
-import { prepareSource } from "../source.ts";
+import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
 import { pacedStream } from "../turns.ts";
 
 interface ImageOptions extends TreeOptions, OutputOptions, RecordOptions {
@@ -103,10 +95,10 @@ async function image(specs: readonly string[], options: ImageOptions, context: C
     const inputs: RecordedFile[] = [];
     const sources: (SourceReport & { source: string })[] = [];
     for (const spec of specs) {
-      const { layer, input, report } = await addSource(spec, layout, options, epoch, context, progress);
+      const { layer, inputs: read, report } = await addSource(spec, layout, options, epoch, context, progress);
       layers.push(layer);
       sources.push({ source: spec, ...report });
-      if (input !== undefined) inputs.push(input);
+      inputs.push(...read);
     }
     const { descriptor } = await buildImage(layout.blobs, {
       layers,
@@ -139,8 +131,8 @@ async function image(specs: readonly string[], options: ImageOptions, context: C
 
 interface AddedSource {
   readonly layer: Layer;
-  /** Present when a record is written. */
-  readonly input: RecordedFile | undefined;
+  /** Empty unless a record is written. */
+  readonly inputs: readonly RecordedFile[];
   readonly report: SourceReport;
 }
 
@@ -149,7 +141,7 @@ async function addSource(spec: string, layout: LayoutWriter, options: ImageOptio
   try {
     const tar = pacedStream(writeTar(source.tree, { epoch, onProgress: (bytes) => progress.update(bytes) }));
     const layer = await addLayer(layout.blobs, tar, { compression: options.compression, engines: nodeEngines });
-    return { layer, input: options.record === undefined ? undefined : await source.recorded(), report: sourceReport(source) };
+    return { layer, inputs: options.record === undefined ? [] : await source.inputs(), report: sourceReport(source) };
   } finally {
     source.close();
   }

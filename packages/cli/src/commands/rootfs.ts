@@ -5,12 +5,13 @@ import type { Context } from "../context.ts";
 import { type Digested, digesting } from "../digest.ts";
 import { CliError } from "../errors.ts";
 import { note, printJson, printLine, writeAll } from "../io.ts";
-import { addOutputOptions, addRecordOption, addTreeOptions, epochOf, type OutputOptions, type RecordOptions, type TreeOptions } from "../options.ts";
+import { addOutputOptions, addRecordOption, epochOf, type OutputOptions, type RecordOptions } from "../options.ts";
 import { checkSideOutputs, outputName } from "../outputs.ts";
+import { type PreparedSource, prepareSource } from "../prepare.ts";
 import { startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
 import { sourceReport } from "../report.ts";
-import { type PreparedSource, prepareSource } from "../source.ts";
+import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
 
 interface RootfsOptions extends TreeOptions, OutputOptions, RecordOptions {
   readonly output: string;
@@ -61,7 +62,7 @@ async function rootfs(spec: string, options: RootfsOptions, context: Context): P
       progress.end();
       if (options.record !== undefined) {
         const outputs = [{ name: options.output, kind: "file" as const, ...written }, ...mtree];
-        await writeRecord(options.record, { command: "rootfs", arguments: context.argv, epoch, inputs: [await source.recorded()], outputs });
+        await writeRecord(options.record, { command: "rootfs", arguments: context.argv, epoch, inputs: await source.inputs(), outputs });
       }
       await report(source, written, options, epoch, context);
     } finally {

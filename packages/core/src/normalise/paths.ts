@@ -1,3 +1,5 @@
+import { CoreError } from "../errors.ts";
+import type { TreeNode } from "../node.ts";
 import { joinPath, parentOf } from "../path.ts";
 import { Tree } from "../tree.ts";
 import { pathMatcher } from "./glob.ts";
@@ -61,4 +63,33 @@ export function movePrefix(tree: Tree, from: string, to: string): Normalised {
   const top = from !== "" && to === "" ? tree.get(from) : undefined;
   const whole = top?.type === "directory" ? nodes.map((node) => (node.path === "" ? { ...top, path: "" } : node)) : nodes;
   return { tree: Tree.from(whole), changes };
+}
+
+/**
+ * Makes the folder at `prefix` the root, and drops everything else. A hard link to what was dropped keeps the content.
+ * @throws CoreError BAD_PATH when there is no such folder.
+ */
+export function stripPrefix(tree: Tree, prefix: string): Normalised {
+  if (tree.get(prefix)?.type !== "directory") throw new CoreError("BAD_PATH", "no folder of this name in the tree", { path: prefix });
+  if (prefix === "") return { tree, changes: [] };
+  const changes: Change[] = [];
+  const heirs = new Map<string, string>();
+  const nodes: TreeNode[] = [];
+  for (const node of tree) {
+    if (node.path !== prefix && !node.path.startsWith(`${prefix}/`)) {
+      changes.push({ path: node.path, action: "removed", detail: `outside of ${prefix}` });
+      continue;
+    }
+    const path = node.path.slice(prefix.length + 1);
+    changes.push({ path: node.path, action: "moved", detail: `became ${path}` });
+    if (node.type !== "hardlink") {
+      nodes.push({ ...node, path });
+      continue;
+    }
+    const inside = node.target.startsWith(`${prefix}/`);
+    const heir = inside ? node.target.slice(prefix.length + 1) : heirs.get(node.target);
+    nodes.push(heir === undefined ? { ...tree.inode(node), path } : { ...node, path, target: heir });
+    if (heir === undefined) heirs.set(node.target, path);
+  }
+  return { tree: Tree.from(nodes), changes };
 }
