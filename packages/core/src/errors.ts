@@ -22,6 +22,8 @@ export type CoreErrorCode =
   | "BAD_LOCK"
   | "LOCK_MISMATCH"
   | "SOURCE_FAILED"
+  | "NO_SUCH_PATH"
+  | "EXTRACT_REFUSED"
   | "TOOL_MISSING"
   | "TOOL_FAILED";
 

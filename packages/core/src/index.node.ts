@@ -1,4 +1,6 @@
 export { type DirectoryOptions, readDirectory, type SourceFinding } from "./directory.node.ts";
+export { type ExtractOptions, extractTree } from "./extract.node.ts";
+export type { ExtractFinding } from "./host-attributes.node.ts";
 export { type LockOptions, lockMmdebstrap } from "./lock/record.node.ts";
 export { type ReplayOptions, replayMmdebstrap, withoutReplayTraces } from "./lock/replay.node.ts";
 export { type MmdebstrapOptions, mmdebstrapVersion, runMmdebstrap } from "./mmdebstrap.node.ts";
