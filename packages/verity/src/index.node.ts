@@ -1,3 +1,4 @@
 export { formatVerityFiles, rootHashOfFile, verifyVerityFiles } from "./files.node.ts";
 export { nativeEngine } from "./native.node.ts";
 export { buildTreeInFiles, type FileRange, type RangeTreeInput, rangeSource, type ThreadOptions, verifyTreeInFiles } from "./ranges.node.ts";
+export { type Stamped, type StampOptions, type StampPair, type StampResult, stampDisk } from "./stamp.node.ts";

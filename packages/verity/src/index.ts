@@ -41,6 +41,7 @@ export { type DiskPart, type EncodedGpt, encodeGpt, gptTable, type NewPartition,
 export type { GptFinding, GptFindingCode, GptPlace } from "./gpt/findings.ts";
 export { type GptRead, type ReadGptOptions, readGpt, type VerifyGptOptions, verifyGpt } from "./gpt/read.ts";
 export { type GptPartition, type GptTable, usableLbas } from "./gpt/table.ts";
+export { dmModCreate, type KernelVerity, verityTable } from "./kernel.ts";
 export { type LayoutInput, type VerityLayout, type VerityLevel, verityLayout } from "./layout.ts";
 export { checkVerityParams, defaultVerityParams, type VerityParams } from "./params.ts";
 export { type VeritysetupReport, veritysetupReport } from "./report.ts";

@@ -1,0 +1,209 @@
+import { type ByteRange, isZero } from "@imgkit/bytes";
+import { createOutput, type FileSource, type OutputFile, openFile, readFully } from "@imgkit/bytes/node";
+import { layoutFor } from "./build.ts";
+import { architectureTypes, partitionFlags, partitionTypeName, rootHashUuids } from "./discoverable.ts";
+import { VerityError } from "./errors.ts";
+import { addPartition, defaultAlignment, gptUpdate, resizeTable, updatePartition } from "./gpt/edit.ts";
+import { type GptRead, readGpt } from "./gpt/read.ts";
+import type { GptPartition, GptTable } from "./gpt/table.ts";
+import { arraySectors } from "./gpt/table.ts";
+import { dmModCreate } from "./kernel.ts";
+import type { VerityLayout } from "./layout.ts";
+import type { VerityParams } from "./params.ts";
+import { buildTreeInFiles, type ThreadOptions } from "./ranges.node.ts";
+
+/** A data partition to protect, by number. */
+export interface StampPair {
+  readonly data: number;
+  /** The partition that takes the tree. Absent: the one of the matching type, or a new one. */
+  readonly verity?: number;
+  /** Type of a new verity partition; needed when the data partition's type has no verity type of its own. */
+  readonly verityType?: string;
+}
+
+export interface StampOptions extends VerityParams, ThreadOptions {
+  /** UUID of every superblock. */
+  readonly uuid: string;
+  /** Default: every root and usr partition of the disk. */
+  readonly pairs?: readonly StampPair[];
+  readonly onProgress?: (bytesDone: number, total: number) => void;
+}
+
+export interface Stamped {
+  readonly data: GptPartition;
+  readonly verity: GptPartition;
+  readonly rootHash: Uint8Array;
+  readonly layout: VerityLayout;
+}
+
+export interface StampResult {
+  readonly table: GptTable;
+  readonly pairs: readonly Stamped[];
+  /** `roothash=` and `usrhash=` for systemd's initrd, and `dm-mod.create=` for a kernel without one. */
+  readonly kernelOptions: readonly string[];
+}
+
+/**
+ * Protects data partitions of a ready disk image by verity: builds the trees, adds or fills the verity partitions, and gives each
+ * pair the UUIDs that announce its root hash. The disk grows when there is no room. `target` may be `source`: it appears whole
+ * or not at all, so a stopped run leaves the old disk.
+ * @throws VerityError NOT_GPT; BAD_GPT naming the partition; BAD_DATA_SIZE when a data partition is no whole number of blocks;
+ * TOO_LARGE when a given verity partition cannot hold its tree. BytesError as `openFile` and `createOutput`.
+ */
+export async function stampDisk(source: string, target: string, options: StampOptions): Promise<StampResult> {
+  const disk = openFile(source);
+  try {
+    const read = await readGpt(disk);
+    const plan = planStamp(read.table, options);
+    const output = createOutput(target);
+    try {
+      const result = await writeStamped(disk, output, read, plan, options);
+      output.commit();
+      return result;
+    } finally {
+      output.abort();
+    }
+  } finally {
+    disk.close();
+  }
+}
+
+interface Plan {
+  readonly table: GptTable;
+  readonly pairs: readonly { readonly data: number; readonly verity: number; readonly layout: VerityLayout }[];
+}
+
+function planStamp(old: GptTable, options: StampOptions): Plan {
+  let table = old;
+  const wanted = options.pairs ?? old.partitions.filter((p) => verityTypeOf(p.type) !== undefined).map((p) => ({ data: p.number }));
+  if (wanted.length === 0) throw new VerityError("BAD_GPT", "the disk has no root or usr partition", { hint: "Name the data partitions." });
+  const taken = new Set<number>();
+  const pairs = wanted.map((pair) => {
+    const before = table;
+    const data = partitionOf(table, pair.data);
+    const layout = layoutFor(sizeOf(data, table), { ...options, superblock: true, hashOffset: 0 });
+    const verityType = "verityType" in pair && pair.verityType !== undefined ? pair.verityType : verityTypeOf(data.type);
+    // Of several pairs of one type (A and B of an updated system) each takes the next tree.
+    const free = (p: GptPartition): boolean => p.type === verityType && !taken.has(p.number);
+    const existing = "verity" in pair && pair.verity !== undefined ? partitionOf(table, pair.verity) : table.partitions.find(free);
+    if (existing === undefined) table = withVerity(table, data, verityType, layout);
+    else if (sizeOf(existing, table) < layout.size) throw tooSmall(existing, layout, sizeOf(existing, table));
+    const verity = existing?.number ?? newest(before, table);
+    taken.add(verity);
+    return { data: data.number, verity, layout };
+  });
+  return { table, pairs };
+}
+
+const verityTypes: ReadonlyMap<string, string> = new Map(
+  Object.values(architectureTypes).flatMap(({ root, usr }) => [
+    [root.data, root.verity],
+    [usr.data, usr.verity],
+  ]),
+);
+
+function verityTypeOf(type: string): string | undefined {
+  return verityTypes.get(type);
+}
+
+function partitionOf(table: GptTable, number: number): GptPartition {
+  const found = table.partitions.find((p) => p.number === number);
+  if (found === undefined) throw new VerityError("BAD_GPT", "there is no such partition", { field: "number", found: String(number) });
+  return found;
+}
+
+function sizeOf(p: GptPartition, table: GptTable): number {
+  return (p.lastLba - p.firstLba + 1) * table.sectorSize;
+}
+
+function tooSmall(partition: GptPartition, layout: VerityLayout, found: number): VerityError {
+  return new VerityError("TOO_LARGE", `partition ${partition.number} cannot hold the tree`, {
+    expected: `at least ${layout.size} bytes`,
+    found: `${found} bytes`,
+  });
+}
+
+/** The table with a new partition behind all others; the disk grows by what it needs. */
+function withVerity(table: GptTable, data: GptPartition, type: string | undefined, layout: VerityLayout): GptTable {
+  if (type === undefined) {
+    const hint = "Say the type of its verity partition.";
+    throw new VerityError("BAD_GPT", `partition ${data.number} has a type that has no verity type`, { field: "type", found: data.type, hint });
+  }
+  // A placeholder until the root hash is known: the data partition's UUID with another end.
+  const used = new Set(table.partitions.map((p) => p.uuid));
+  let uuid = data.uuid;
+  for (let n = 0; used.has(uuid); n++) uuid = `${data.uuid.slice(0, -4)}${n.toString(16).padStart(4, "0")}`;
+  const added = { type, uuid, name: `${data.name}-verity`.slice(0, 36), attributes: partitionFlags.readOnly, size: layout.size };
+  const end = Math.max(table.firstUsableLba - 1, ...table.partitions.map((p) => p.lastLba)) + 1;
+  const step = defaultAlignment / table.sectorSize;
+  const start = Math.ceil(end / step) * step;
+  const needed = start + Math.ceil(layout.size / table.sectorSize) + 1 + arraySectors(table.entryCount, table.sectorSize);
+  const roomy = needed > table.sectors ? resizeTable(table, Math.ceil(needed / step) * step) : table;
+  return addPartition(roomy, added);
+}
+
+function newest(old: GptTable, table: GptTable): number {
+  const before = new Set(old.partitions.map((p) => p.number));
+  return Math.max(...table.partitions.map((p) => p.number).filter((n) => !before.has(n)));
+}
+
+async function writeStamped(disk: FileSource, output: OutputFile, read: GptRead, plan: Plan, options: StampOptions): Promise<StampResult> {
+  let { table } = plan;
+  const { sectorSize } = table;
+  const range = (p: GptPartition): ByteRange => ({ start: p.firstLba * sectorSize, end: (p.lastLba + 1) * sectorSize });
+  // Old trees are not copied: what a new one does not cover is zero.
+  copyDisk(
+    disk,
+    output,
+    plan.pairs.map(({ verity }) => range(partitionOf(table, verity))),
+  );
+  output.truncate(Math.max(disk.size, table.sectors * sectorSize));
+  const pairs: Stamped[] = [];
+  for (const pair of plan.pairs) {
+    const data = range(partitionOf(table, pair.data));
+    const tree = range(partitionOf(table, pair.verity));
+    const from = { fd: output.fd, path: output.path, start: data.start, size: data.end - data.start };
+    const built = await buildTreeInFiles(from, { fd: output.fd, path: output.path, start: tree.start }, { ...options, superblock: true, hashOffset: 0 });
+    const uuids = rootHashUuids(built.rootHash);
+    table = updatePartition(table, pair.verity, { uuid: uuids.verity });
+    table = updatePartition(table, pair.data, { uuid: uuids.data });
+    pairs.push({ data: partitionOf(table, pair.data), verity: partitionOf(table, pair.verity), ...built });
+  }
+  for (const { offset, bytes } of gptUpdate(read, table)) output.writeAt(offset, bytes);
+  return { table, pairs, kernelOptions: kernelOptionsOf(pairs) };
+}
+
+function kernelOptionsOf(pairs: readonly Stamped[]): string[] {
+  const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+  const hashes = pairs.flatMap(({ data, rootHash }) => {
+    const use = partitionTypeName(data.type)?.split("-")[0];
+    return use === "root" || use === "usr" ? [`${use}hash=${hex(rootHash)}`] : [];
+  });
+  const devices = pairs.map(({ data, verity, rootHash, layout }) => ({
+    name: (data.name || `part${data.number}`).replace(/[^A-Za-z0-9._-]/g, "_"),
+    layout,
+    rootHash,
+    dataUuid: data.uuid,
+    verityUuid: verity.uuid,
+  }));
+  return [...hashes, dmModCreate(devices)];
+}
+
+const copySize = 1024 * 1024;
+
+/** Copies what is not zero, less some ranges: a sparse disk stays sparse. */
+function copyDisk(disk: FileSource, output: OutputFile, without: readonly ByteRange[]): void {
+  const buffer = new Uint8Array(copySize);
+  const keep = [...without, { start: disk.size, end: disk.size }].sort((a, b) => a.start - b.start);
+  let at = 0;
+  for (const { start, end } of keep) {
+    while (at < Math.min(start, disk.size)) {
+      const size = Math.min(copySize, start - at, disk.size - at);
+      const part = buffer.subarray(0, size);
+      readFully(disk.fd, part, at, disk.path);
+      if (!isZero(part)) output.writeAt(at, part);
+      at += size;
+    }
+    at = Math.max(at, end);
+  }
+}

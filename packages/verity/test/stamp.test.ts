@@ -1,0 +1,180 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { memorySource, toHex } from "@imgkit/bytes";
+import { afterAll, expect, test } from "vitest";
+import { oracle, oracleRoot } from "../../../test/oracle.ts";
+import { nativeEngine, type StampResult, stampDisk } from "../src/index.node.ts";
+import {
+  addPartition,
+  architectureTypes,
+  commonTypes,
+  defaultVerityParams,
+  encodeGpt,
+  type GptTable,
+  gptTable,
+  readGpt,
+  rootHashUuids,
+  verifyGpt,
+  verifyTree,
+} from "../src/index.ts";
+import { noise, uuid } from "./sample.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "imgkit-stamp-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const params = { ...defaultVerityParams, salt: noise(32, 4), uuid };
+const types = architectureTypes["x86-64"];
+let count = 0;
+
+/** A disk with an ESP, root, usr and an /opt of its own, each filled with noise. */
+function makeDisk(change: (table: GptTable) => GptTable = (t) => t): { path: string; bytes: Uint8Array; table: GptTable } {
+  const part = (n: number, type: string, name: string, size: number) => ({ type, name, size, attributes: 0n, uuid: `0000000${n}-1111-4111-8111-111111111111` });
+  let table = gptTable({ sectorSize: 512, sectors: 32768, diskGuid: "99999999-1111-4111-8111-111111111111", partitions: [] });
+  table = addPartition(table, part(1, commonTypes.esp, "esp", 1 << 20));
+  table = addPartition(table, part(2, types.root.data, "root", 4 << 20));
+  table = addPartition(table, part(3, types.usr.data, "usr", 2 << 20));
+  table = change(addPartition(table, part(4, commonTypes["linux-generic"], "opt", 1 << 20)));
+  const bytes = new Uint8Array(table.sectors * 512);
+  const { primary, backup } = encodeGpt(table);
+  for (const p of [primary, backup]) bytes.set(p.bytes, p.offset);
+  for (const p of table.partitions) bytes.set(noise((p.lastLba - p.firstLba + 1) * 512, p.number), p.firstLba * 512);
+  const path = join(folder, `disk-${count++}`);
+  writeFileSync(path, bytes);
+  return { path, bytes, table };
+}
+
+const slice = (bytes: Uint8Array, p: { firstLba: number; lastLba: number }): Uint8Array => bytes.subarray(p.firstLba * 512, (p.lastLba + 1) * 512);
+
+async function judge(path: string, result: StampResult): Promise<Uint8Array> {
+  const bytes = new Uint8Array(readFileSync(path));
+  expect(await verifyGpt(memorySource(bytes), { gaps: true })).toEqual([]);
+  expect((await readGpt(memorySource(bytes))).table).toEqual(result.table);
+  for (const { data, verity, rootHash } of result.pairs) {
+    const check = await verifyTree(memorySource(slice(bytes, data)), memorySource(slice(bytes, verity)), rootHash, { engine: nativeEngine });
+    expect(check.findings).toEqual([]);
+    expect({ data: data.uuid, verity: verity.uuid }).toEqual(rootHashUuids(rootHash));
+  }
+  return bytes;
+}
+
+test("root and usr get verity partitions, the disk grows by what they need, and everything else stays", async () => {
+  const { path, bytes, table } = makeDisk();
+  const result = await stampDisk(path, `${path}.out`, params);
+  const after = await judge(`${path}.out`, result);
+  expect(result.table.partitions.map((p) => p.name)).toEqual(["esp", "root", "usr", "opt", "root-verity", "usr-verity"]);
+  expect(result.table.partitions.slice(4).map((p) => p.type)).toEqual([types.root.verity, types.usr.verity]);
+  for (const p of table.partitions) expect(Buffer.compare(slice(after, p), slice(bytes, p))).toBe(0);
+  const [root, usr] = result.pairs.map((p) => toHex(p.rootHash));
+  expect(result.kernelOptions.slice(0, 2)).toEqual([`roothash=${root}`, `usrhash=${usr}`]);
+  const blocks = (4 << 20) / 4096;
+  const rootTable = `root,,,ro,0 8192 verity 1 PARTUUID=${result.pairs[0]?.data.uuid} PARTUUID=${result.pairs[0]?.verity.uuid} 4096 4096 ${blocks} 1 sha256 ${root} ${toHex(params.salt)}`;
+  expect(result.kernelOptions[2]).toMatch(/^dm-mod\.create="[^"]*"$/);
+  expect(result.kernelOptions[2]).toContain(rootTable);
+  expect(Buffer.compare(readFileSync(path), bytes), "the source is untouched").toBe(0);
+});
+
+test("stamping again, in place, changes nothing", async () => {
+  const { path } = makeDisk();
+  await stampDisk(path, path, params);
+  const once = readFileSync(path);
+  const result = await stampDisk(path, path, params);
+  expect(Buffer.compare(readFileSync(path), once)).toBe(0);
+  await judge(path, result);
+});
+
+test("named pairs: a partition without a type of its own, and a tree in a partition that is there", async () => {
+  const { path, table } = makeDisk((t) =>
+    addPartition(t, { type: commonTypes["linux-generic"], name: "tree", size: 1 << 20, attributes: 0n, uuid: "00000005-1111-4111-8111-111111111111" }),
+  );
+  const pairs = [
+    { data: 4, verity: 5 },
+    { data: 2, verityType: types.root.verity },
+  ];
+  const result = await stampDisk(path, `${path}.out`, { ...params, pairs });
+  const after = await judge(`${path}.out`, result);
+  expect(result.pairs.map((p) => [p.data.number, p.verity.number])).toEqual([
+    [4, 5],
+    [2, 6],
+  ]);
+  const tree = slice(after, table.partitions[4] ?? { firstLba: 0, lastLba: 0 });
+  expect(
+    tree.subarray(result.pairs[0]?.layout.size).every((b) => b === 0),
+    "nothing of the old content is left behind the tree",
+  ).toBe(true);
+  expect(result.kernelOptions).toHaveLength(2);
+});
+
+test("two root partitions get a tree each, and keep them when stamped again", async () => {
+  const { path } = makeDisk((t) =>
+    addPartition(t, { type: types.root.data, name: "root-b", size: 1 << 20, attributes: 0n, uuid: "00000005-1111-4111-8111-111111111111" }),
+  );
+  const first = await stampDisk(path, path, params);
+  expect(first.pairs.map((p) => [p.data.name, p.verity.name])).toEqual([
+    ["root", "root-verity"],
+    ["usr", "usr-verity"],
+    ["root-b", "root-b-verity"],
+  ]);
+  const second = await stampDisk(path, path, params);
+  expect(second.table).toEqual(first.table);
+  await judge(path, second);
+});
+
+test("what cannot be stamped is refused, and nothing is written", async () => {
+  const { path } = makeDisk((t) =>
+    addPartition(t, { type: types.root.verity, name: "small", size: 8192, attributes: 0n, uuid: "00000005-1111-4111-8111-111111111111" }),
+  );
+  const out = `${path}.refused`;
+  await expect(stampDisk(path, out, params)).rejects.toMatchObject({ code: "TOO_LARGE", message: expect.stringContaining("partition 5") });
+  await expect(stampDisk(path, out, { ...params, pairs: [{ data: 4 }] })).rejects.toMatchObject({
+    code: "BAD_GPT",
+    message: expect.stringContaining("no verity type"),
+  });
+  await expect(stampDisk(path, out, { ...params, pairs: [{ data: 9 }] })).rejects.toMatchObject({ code: "BAD_GPT" });
+  await expect(stampDisk(path, out, { ...params, pairs: [{ data: 3, verity: 9 }] })).rejects.toMatchObject({ code: "BAD_GPT" });
+  writeFileSync(`${path}.none`, new Uint8Array(1 << 20));
+  await expect(stampDisk(`${path}.none`, out, params)).rejects.toMatchObject({ code: "NOT_GPT" });
+  expect(readdirSync(folder).filter((name) => name.includes("refused"))).toEqual([]);
+});
+
+oracle(
+  "sgdisk",
+  "sfdisk",
+  "veritysetup",
+)("sgdisk, sfdisk and veritysetup accept a stamped disk", async () => {
+  const { path } = makeDisk();
+  const result = await stampDisk(path, path, params);
+  expect(spawnSync("sgdisk", ["-v", path], { encoding: "utf8" }).stdout).toContain("No problems found");
+  expect(execFileSync("sfdisk", ["-V", path], { encoding: "utf8" })).toContain("No errors detected");
+  const bytes = readFileSync(path);
+  for (const { data, verity, rootHash } of result.pairs) {
+    writeFileSync(join(folder, "data"), slice(bytes, data));
+    writeFileSync(join(folder, "tree"), slice(bytes, verity));
+    execFileSync("veritysetup", ["verify", join(folder, "data"), join(folder, "tree"), toHex(rootHash)]);
+  }
+});
+
+oracleRoot(
+  "mke2fs",
+  "systemd-dissect",
+  "sfdisk",
+  "loop",
+)("systemd-dissect finds root and its verity on a disk that sfdisk made and we stamped", async () => {
+  const path = join(folder, "ext4.raw");
+  writeFileSync(path, "");
+  truncateSync(path, 40 << 20);
+  execFileSync("sfdisk", ["--quiet", path], { input: `label: gpt\nsize=32M, type=${types.root.data}, name=root\n` });
+  const tree = join(folder, "tree-of-ext4");
+  execFileSync("mkdir", ["-p", join(tree, "usr/lib"), join(tree, "etc"), join(tree, "dev"), join(tree, "proc"), join(tree, "sys")]);
+  writeFileSync(join(tree, "etc/os-release"), "ID=test\n");
+  execFileSync("mke2fs", ["-q", "-t", "ext4", "-d", tree, "-E", `offset=${1 << 20}`, path, "32M"], { stdio: "pipe" });
+  const result = await stampDisk(path, path, params);
+  const hash = toHex(result.pairs[0]?.rootHash ?? new Uint8Array(0));
+  const said = JSON.parse(
+    execFileSync("systemd-dissect", ["--json=short", `--root-hash=${hash}`, path], { encoding: "utf8", stdio: ["pipe", "pipe", "ignore"] }),
+  );
+  expect(said.mounts).toMatchObject([
+    { designator: "root", verity: "yes" },
+    { designator: "root-verity", fstype: "DM_verity_hash" },
+  ]);
+});
