@@ -4,6 +4,7 @@ import { nativeEngine } from "@imgkit/verity/node";
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { pseudoRandomBytes } from "../../../fixtures/src/index.ts";
+import { detectFileSystem } from "../src/disk/file-system.ts";
 import { type DiskOptions, layoutDisk } from "../src/disk/layout.ts";
 import { verifyDisk } from "../src/disk/verify.ts";
 import { type DiskDescription, writeDisk } from "../src/disk/write.ts";
@@ -120,6 +121,70 @@ describe("a disk that was just written", () => {
     };
     await writeDisk(layout, { writeAt, truncate: () => undefined }, { engine: nativeEngine });
     expect(bytes).toBeLessThan(1_200_000 + 33 * 512 * 2 + 10 * 4096);
+  });
+});
+
+test("a file system that knows its holes gives the same disk as one that does not, whatever its ranges", async () => {
+  const { source } = (await layoutDisk({ tree, epoch }, { arch: "x86-64" })).fileSystem;
+  const bytes = new Uint8Array(await source.read(0, source.size));
+  const plain = await diskOf(memorySource(bytes));
+  // Ranges that touch, overlap in a block, or are empty; the zeros of one file lie between.
+  const { start, end } = [...(await createErofs(tree, { epoch, uuid })).extents()].find(({ path, part }) => path === "zeros" && part === "data") ?? {
+    start: 0,
+    end: 0,
+  };
+  const ranges = [
+    [0, 100],
+    [100, 100],
+    [150, 5000],
+    [5001, start],
+    [end, bytes.length],
+  ].map(([from, to]) => ({ start: from ?? 0, end: to ?? 0 }));
+  let read = 0;
+  const holed: ByteSource = {
+    size: bytes.length,
+    read(from, to) {
+      read += to - from;
+      return bytes.subarray(from, to);
+    },
+    dataRanges: () => ranges,
+  };
+  const other = await diskOf(holed);
+  expect(Buffer.compare(other.bytes, plain.bytes)).toBe(0);
+  expect(read).toBeLessThan(bytes.length - 90_000);
+});
+
+describe("a ready file system", () => {
+  const squashfs = (used: bigint, size: number): Uint8Array => {
+    const image = new Uint8Array(size);
+    image.set(new TextEncoder().encode("hsqs"));
+    new DataView(image.buffer).setBigUint64(40, used, true);
+    return image;
+  };
+
+  test.each([
+    ["nothing", new Uint8Array(0), "UNKNOWN_FILE_SYSTEM"],
+    ["zeros", new Uint8Array(10_000), "UNKNOWN_FILE_SYSTEM"],
+    ["a squashfs cut short", squashfs(8193n, 8192), "FILE_SYSTEM_TRUNCATED"],
+    ["a squashfs of 2^64 − 1 bytes", squashfs(2n ** 64n - 1n, 8192), "FILE_SYSTEM_TRUNCATED"],
+  ])("%s is refused", async (_, bytes, code) => {
+    await expect(detectFileSystem(memorySource(bytes))).rejects.toMatchObject({ code });
+    await expect(layoutDisk({ image: memorySource(bytes) }, { arch: "x86-64" })).rejects.toMatchObject({ code });
+  });
+
+  test("an erofs cut short is refused", async () => {
+    const image = await createErofs(tree, { epoch, uuid });
+    const cut = new Uint8Array(await image.read(0, image.size - 4096));
+    await expect(detectFileSystem(memorySource(cut))).rejects.toMatchObject({ code: "FILE_SYSTEM_TRUNCATED" });
+    expect(await detectFileSystem(image)).toEqual({ kind: "erofs", size: image.size });
+  });
+
+  test("may be larger than it says: all of it is kept", async () => {
+    const padded = squashfs(100n, 10_000);
+    padded[9999] = 1;
+    const { bytes, disk } = await diskOf(memorySource(padded));
+    expect(bytes[(disk.partitions[0]?.offset ?? 0) + 9999]).toBe(1);
+    expect(disk.partitions[0]?.size).toBe(12_288);
   });
 });
 
@@ -244,6 +309,24 @@ describe("a change anywhere is found", () => {
     const { findings, unprotected } = await check(bytes);
     expect(findings.map((finding) => finding.code)).toEqual(expect.arrayContaining(["NO_VERITY"]));
     expect(unprotected).toEqual([1]);
+  });
+
+  test("a disk with no partition that could be proven says so", async () => {
+    const bytes = made.bytes.slice();
+    for (const entries of [1024, bytes.length - 33 * 512]) bytes.fill(0, entries, entries + 256);
+    resealed(resealed(bytes), bytes.length - 512, bytes.length - 33 * 512);
+    expect((await check(bytes)).findings).toEqual(expect.arrayContaining([expect.objectContaining({ code: "NO_VERITY", offset: 0 })]));
+  });
+
+  test("a failing read is the caller's, not a finding", async () => {
+    const failing = (from: number): ByteSource => ({
+      size: made.bytes.length,
+      read(start, end) {
+        if (end > from) throw new Error("the cable fell out");
+        return made.bytes.subarray(start, end);
+      },
+    });
+    for (const from of [0, 600, 1 << 20]) await expect(verifyDisk(failing(from))).rejects.toThrow("the cable fell out");
   });
 
   test("a superblock of another hash than the root hash's length can be of", async () => {

@@ -154,6 +154,14 @@ describe("what is stored once", () => {
     expect(await differences(Tree.from([...many, file("own", 0, { xattrs: own })]), await readErofs(image))).toEqual([]);
   });
 
+  test("the names of one inode count once: its xattrs are its own", async () => {
+    const xattrs = new Map([["user.a", text("a value that would be worth sharing")]]);
+    const links = Array.from({ length: 9 }, (_, i): TreeNode => ({ ...meta, type: "hardlink", path: `l${i}`, target: "a", xattrs }));
+    const image = await createErofs(Tree.from([file("a", 0, { xattrs }), ...links]), options);
+    const { start, end } = extentOf(image, "a", "inode");
+    expect(end - start).toBe(compactInode.size + 12 + 40);
+  });
+
   test("megabytes of shared xattrs move the inodes, and the root is still found", async () => {
     const nodes = Array.from({ length: 120 }, (_, i) => file(`f${i}`, 0, { xattrs: new Map([["user.a", pseudoRandomBytes(1 + (i >> 1), 60_000)]]) }));
     const image = await createErofs(Tree.from(nodes), options);
