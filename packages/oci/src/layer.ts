@@ -1,11 +1,11 @@
 // layer.md: a layer is a tar, packed or not. Its digest is that of the blob, its diff_id that of the tar.
-import type { ByteStream } from "@imgkit/bytes";
+import { type ByteStream, isZero } from "@imgkit/bytes";
+import { tarChecksumFits } from "@imgkit/core";
 import type { BlobStore } from "./blobs.ts";
 import { createDigester } from "./digest.ts";
 import { type Engines, portableEngines } from "./engines.ts";
 import { OciError } from "./errors.ts";
 import { type LayerCompression, layerMediaType } from "./media.ts";
-import { checksumFits, isZero } from "./tar-walk.ts";
 import type { Descriptor } from "./types.ts";
 
 /** A layer whose blob is in a store. */
@@ -76,6 +76,6 @@ async function* checkTar(tar: ByteStream): AsyncGenerator<Uint8Array, void, unde
 }
 
 function checkFirstBlock(block: Uint8Array): void {
-  if (isZero(block) || checksumFits(block)) return;
+  if (isZero(block) || tarChecksumFits(block)) return;
   throw new OciError("BAD_LAYER", "the layer does not start with a tar header", { offset: 0, field: "chksum", hint: HINT });
 }

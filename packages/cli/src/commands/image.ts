@@ -1,5 +1,5 @@
 import { writeTar } from "@imgkit/core";
-import { addLayer, buildImage, type ImageSettings, type Layer, type LayerCompression, parsePlatform } from "@imgkit/oci";
+import { addLayer, buildImage, checkTag, executionConfig, type ImageSettings, type Layer, type LayerCompression, parsePlatform } from "@imgkit/oci";
 import { createLayout, type LayoutWriter, nodeEngines, splitLayoutReference } from "@imgkit/oci/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Context } from "../context.ts";
@@ -87,6 +87,9 @@ async function image(specs: readonly string[], options: ImageOptions, context: C
   const place = outputPlace(options);
   const platform = parsePlatform(options.platform);
   const settings = imageSettings(options);
+  // Before the layers are packed, not after.
+  executionConfig(settings);
+  checkTag(place.tag);
   checkSideOutputs(place.path, { "--record": options.record });
   const progress = startProgress(io, "image", options.progress && !options.quiet);
   const layout = await createLayout(place.path);

@@ -70,15 +70,13 @@ export function encodeTarHeader(header: TarHeader): Uint8Array {
  * @throws CoreError TAR_BAD_HEADER when the checksum is not that of the bytes or a number is no number.
  */
 export function decodeTarHeader(block: Uint8Array, path: string, offset: number): TarHeader {
-  const stored = parseNumber(block.subarray(CHECKSUM_AT, CHECKSUM_AT + CHECKSUM_LENGTH));
-  const sums = checksums(block);
-  // Old tars summed signed characters; both are in use.
-  if (stored !== sums.unsigned && stored !== sums.signed) {
+  if (!tarChecksumFits(block)) {
+    const stored = storedChecksum(block);
     throw new CoreError("TAR_BAD_HEADER", "not a tar header", {
       path,
       offset,
       field: "chksum",
-      expected: sums.unsigned.toString(8),
+      expected: checksums(block).unsigned.toString(8),
       found: stored === undefined ? "no number" : stored.toString(8),
       hint: "The file is damaged, or it is no tar.",
     });
@@ -89,6 +87,17 @@ export function decodeTarHeader(block: Uint8Array, path: string, offset: number)
     if (!(cause instanceof RangeError)) throw cause;
     throw new CoreError("TAR_BAD_HEADER", cause.message, { path, offset, cause });
   }
+}
+
+function storedChecksum(block: Uint8Array): number | undefined {
+  return parseNumber(block.subarray(CHECKSUM_AT, CHECKSUM_AT + CHECKSUM_LENGTH));
+}
+
+/** Whether the 512 bytes carry their own checksum: of unsigned characters, or of signed ones as old tars summed them. */
+export function tarChecksumFits(block: Uint8Array): boolean {
+  const { unsigned, signed } = checksums(block);
+  const stored = storedChecksum(block);
+  return stored === unsigned || stored === signed;
 }
 
 function checksums(block: Uint8Array): { unsigned: number; signed: number } {
