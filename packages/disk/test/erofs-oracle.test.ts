@@ -1,13 +1,16 @@
-import { rmSync } from "node:fs";
+import { mkdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { memorySource } from "@imgkit/bytes";
-import { openFile } from "@imgkit/bytes/node";
+import { type ByteSource, isZero, memorySource } from "@imgkit/bytes";
+import { createOutput, openFile } from "@imgkit/bytes/node";
 import { noXattrs, Tree, type TreeNode } from "@imgkit/core";
+import { nativeEngine } from "@imgkit/verity/node";
 import fc from "fast-check";
 import { describe, expect } from "vitest";
 import { materialise } from "../../../fixtures/src/index.node.ts";
 import { arbitraryTree, fixtureTree, posixAcl, pseudoRandomBytes } from "../../../fixtures/src/index.ts";
 import { oracle, oracleRoot } from "../../../test/oracle.ts";
+import { layoutDisk } from "../src/disk/layout.ts";
+import { writeDisk } from "../src/disk/write.ts";
 import { readErofs } from "../src/erofs/reader.ts";
 import { createErofs } from "../src/erofs/writer.ts";
 import { differences, epoch, mountedTree, run, save, scratch, uuid } from "./helpers.ts";
@@ -91,6 +94,60 @@ describe("erofs/1 before the field's tools", () => {
     const file = await save(await createErofs(tree, { epoch, uuid }));
     run("fsck.erofs", file);
     expect(await mountedTree(file, (found) => differences(tree, found))).toEqual([]);
+  });
+
+  oracleRoot(
+    "fsck.erofs",
+    "mount",
+    "getfattr",
+    "loop",
+  )(`a directory of ${long ? "100,000" : "5,000"} entries is the same once mounted`, async () => {
+    const meta = { mode: 0o600, uid: 1, gid: 2, mtime: 1_700_000_000_000_000_000n, xattrs: noXattrs };
+    const nodes = Array.from({ length: long ? 100_000 : 5_000 }, (_, i): TreeNode => ({ ...meta, type: "fifo", path: `d/${(i * 7919).toString(36)}` }));
+    const tree = Tree.from([{ ...meta, type: "directory", path: "" }, { ...meta, type: "directory", path: "d" }, ...nodes]);
+    const image = await createErofs(tree, { epoch, uuid });
+    const file = await save(image);
+    run("fsck.erofs", file);
+    expect(await mountedTree(file, (found) => differences(tree, found))).toEqual([]);
+    expect(await differences(tree, await readErofs(image))).toEqual([]);
+  });
+
+  oracleRoot(
+    "fsck.erofs",
+    "mount",
+    "loop",
+  )("a file past 4 GiB with holes is written sparse, and the kernel reads it where its bytes are", async () => {
+    const size = 5 * 2 ** 30 + 17;
+    const mark = new TextEncoder().encode("past four gibibytes");
+    const at = 2 ** 32 + 4090;
+    const content: ByteSource = {
+      size,
+      read(start, end) {
+        const out = new Uint8Array(end - start);
+        for (let i = Math.max(start, at); i < Math.min(end, at + mark.length); i++) out[i - start] = mark[i - at] ?? 0;
+        return out;
+      },
+      dataRanges: () => [{ start: at, end: at + mark.length }],
+    };
+    const big: TreeNode = { type: "file", path: "big", mode: 0o644, uid: 0, gid: 0, mtime: 0n, xattrs: noXattrs, content };
+    const file = join(scratch(), "disk.raw");
+    const output = createOutput(file);
+    const { partitions } = await writeDisk(await layoutDisk({ tree: Tree.from([big]), epoch }, { arch: "x86-64" }), output, { engine: nativeEngine });
+    output.commit();
+    // The tree of 5 GiB is 41 MiB, most of it digests of zero blocks; the data take next to nothing.
+    expect(statSync(file).blocks * 512).toBeLessThan(50 * 2 ** 20);
+    const point = join(scratch(), "mounted");
+    mkdirSync(point);
+    run("mount", "-o", `loop,ro,offset=${partitions[0]?.offset}`, file, point);
+    try {
+      const found = openFile(join(point, "big"));
+      expect(found.size).toBe(size);
+      expect(new TextDecoder().decode(await found.read(at, at + mark.length))).toBe("past four gibibytes");
+      expect(isZero(await found.read(size - 10_000, size))).toBe(true);
+      found.close();
+    } finally {
+      run("umount", point);
+    }
   });
 
   oracle("dump.erofs")("dump.erofs shows the UUID, the build time, the root and the number of inodes that were given", async () => {
