@@ -1,4 +1,5 @@
 import type { ByteSource } from "@imgkit/bytes";
+import { layoutFor } from "./build.ts";
 import { type HashEngine, portableEngine } from "./engine.ts";
 import { VerityError } from "./errors.ts";
 import { FindingList, type VerityFinding } from "./findings.ts";
@@ -40,7 +41,7 @@ export interface VerityCheck {
  * What comes from the disk never throws: a broken superblock, a source that is too short and blocks that do not match are
  * findings.
  * @throws VerityError BAD_ROOT_HASH when the root hash has not the algorithm's length; BAD_HASH_OFFSET; for `params` as
- * `verityLayout`.
+ * `verityLayout`, and BAD_DATA_SIZE when they hold no number of blocks and the data is no whole number of them.
  */
 export async function verifyTree(data: ByteSource, hash: ByteSource, rootHash: Uint8Array, options: VerifyOptions = {}): Promise<VerityCheck> {
   const prepared = await prepareCheck(data, hash, rootHash, options);
@@ -71,8 +72,9 @@ export async function prepareCheck(data: ByteSource, hash: ByteSource, rootHash:
     if (read === undefined) return { failed: finish(false) };
     ({ superblock, layout } = read);
   } else {
-    const dataBlocks = params.dataBlocks ?? Math.floor(data.size / params.dataBlockSize);
-    layout = verityLayout({ ...params, dataBlocks, hashOffset, superblock: false });
+    const input = { ...params, hashOffset, superblock: false };
+    // With a number of blocks, data that is too short is a finding; without one, a size that is no whole number of them an error.
+    layout = params.dataBlocks === undefined ? layoutFor(data.size, input) : verityLayout({ ...input, dataBlocks: params.dataBlocks });
   }
   if (rootHash.length !== layout.digestSize) {
     throw new VerityError("BAD_ROOT_HASH", "the root hash has the wrong length", {

@@ -137,6 +137,15 @@ test("data and hash area that end too early are findings", async () => {
   expect(none.ok).toBe(false);
 });
 
+test("without a superblock, data that is no whole number of blocks is refused unless their number is given", async () => {
+  const built = await build({ superblock: false });
+  const longer = { ...built, data: Uint8Array.from([...built.data, 1, 2, 3]) };
+  await expect(check(longer, { params })).rejects.toMatchObject({ code: "BAD_DATA_SIZE" });
+  expect((await check(longer, { params: { ...params, dataBlocks: 1000 } })).ok).toBe(true);
+  const shorter = { ...built, data: built.data.subarray(0, 512 * 900) };
+  expect(brief((await check(shorter, { params: { ...params, dataBlocks: 1000 } })).findings)).toEqual(["data - 900+100 @460800+51200"]);
+});
+
 test("a single data block is checked against the root hash itself", async () => {
   const built = await build({}, 1);
   expect((await check(built)).ok).toBe(true);
