@@ -1,9 +1,6 @@
 // The module's memory: everything has a fixed place, nothing is allocated. All of it is set anew for each chunk, so that a
 // chunk's bytes depend on that chunk and its dictionary alone.
 
-export const DICTIONARY: u32 = 32768;
-export const CHUNK: u32 = 1 << 20;
-
 /** Frequencies of literal/length symbols (288) and, behind them, of distance symbols (32); u32 each. */
 export const SYMBOLS: u32 = 288 + 32;
 /** Of the block so far, and of the batch of symbols after it. */
@@ -43,7 +40,7 @@ export const DEPTH_COUNTS: u32 = 0x5400;
 /** CRC-32, eight tables of u32 × 256. */
 export const CRC_TABLES: u32 = 0x6000;
 
-/** The dictionary ends, and the chunk begins, at CHUNK_START; both are at their own addresses modulo 64 Ki. */
+/** A dictionary of up to 32 KiB ends, and a chunk of up to 1 MiB begins, here. */
 export const CHUNK_START: u32 = 0x18000;
 /** Zero bytes behind the chunk, which loads of a whole word may touch. */
 export const PAD: u32 = 64;
@@ -51,6 +48,6 @@ export const PAD: u32 = 64;
 export const HEADS4: u32 = 0x120000;
 export const HEADS3: u32 = 0x140000;
 export const PREVIOUS: u32 = 0x150000;
-/** Sequences: number of literals, then length << 16 | distance (0: no match); u32 each. At most CHUNK / 3 and a few. */
+/** Sequences: number of literals, then length << 16 | distance (0: no match); u32 each. At most a third of the chunk, and one for each batch. */
 export const SEQUENCES: u32 = 0x160000;
 export const OUTPUT: u32 = 0x420000;
