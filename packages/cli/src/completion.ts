@@ -28,7 +28,11 @@ export function completionScript(program: Command, shell: Shell): string {
 
 function bash(program: Command): string {
   const cases = places(program).map(({ words, command }) => {
-    const choices = [...command.commands.map((c) => c.name()), ...optionsOf(command).flatMap(flagsOf)];
+    const choices = [
+      ...command.commands.map((c) => c.name()),
+      ...command.registeredArguments.flatMap((a) => a.argChoices ?? []),
+      ...optionsOf(command).flatMap(flagsOf),
+    ];
     return `    "${words.join(" ")}") words="${choices.join(" ")}" ;;`;
   });
   const values = valueCases(program).map(([flag, choices]) => `    ${flag}) COMPREPLY=($(compgen -W "${choices.join(" ")}" -- "$current")); return ;;`);
@@ -52,7 +56,10 @@ ${cases.join("\n")}
   if [[ "$current" == -* || -z "$path" || "$words" != -* ]]; then
     COMPREPLY=($(compgen -W "$words" -- "$current"))
   fi
-  [[ \${#COMPREPLY[@]} -eq 0 ]] && COMPREPLY=($(compgen -f -- "$current"))
+  if [[ \${#COMPREPLY[@]} -eq 0 ]]; then
+    local IFS=$'\\n'
+    COMPREPLY=($(compgen -f -- "$current"))
+  fi
 }
 complete -o filenames -F _imgkit imgkit
 `;

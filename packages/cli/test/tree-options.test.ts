@@ -37,6 +37,7 @@ async function imgkit(...args: string[]): Promise<{ code: number; json: Record<s
     temporary: folder,
     clock: () => 0,
     signal: new AbortController().signal,
+    unfinished: new Set(),
   };
   const code = await run([...args, "--json"], io);
   return { code, json: JSON.parse(Buffer.concat(out).toString() || "{}"), stderr: Buffer.concat(err).toString() };
