@@ -13,11 +13,13 @@ const tools = [
   ["/sbin/mke2fs", "e2fsprogs"],
   ["/usr/bin/mkfs.erofs", "erofs-utils"],
   ["/sbin/sfdisk", "fdisk"],
+  ["/usr/bin/fish", "fish"],
   ["/sbin/sgdisk", "gdisk"],
   ["/usr/share/gocode/src/github.com/opencontainers/image-spec/schema", "golang-github-opencontainers-image-spec-dev"],
   ["/usr/bin/bsdtar", "libarchive-tools"],
   ["/usr/bin/mmdebstrap", "mmdebstrap"],
   ["/usr/bin/mtree", "mtree-netbsd"],
+  ["/usr/bin/time", "time"],
   ["/usr/bin/pigz", "pigz"],
   ["/bin/ps", "procps"],
   ["/usr/bin/skopeo", "skopeo"],
@@ -27,6 +29,7 @@ const tools = [
   ["/usr/bin/systemd-repart", "systemd-repart", "systemd"],
   ["/usr/bin/umoci", "umoci"],
   ["/usr/bin/xz", "xz-utils"],
+  ["/usr/bin/zsh", "zsh"],
   ["/usr/bin/zstd", "zstd"],
 ];
 
