@@ -37,6 +37,18 @@ export async function printLine(io: Io, line: string): Promise<void> {
   await writeAll(io.stdout, `${escaped(line)}\n`);
 }
 
+/** Many lines, in pieces of some 64 KiB. */
+export async function printLines(io: Io, lines: Iterable<string>): Promise<void> {
+  let piece = "";
+  for (const line of lines) {
+    piece += `${escaped(line)}\n`;
+    if (piece.length < 1 << 16) continue;
+    await writeAll(io.stdout, piece);
+    piece = "";
+  }
+  if (piece !== "") await writeAll(io.stdout, piece);
+}
+
 export async function printJson(io: Io, value: unknown): Promise<void> {
   await writeAll(io.stdout, `${JSON.stringify(value, (_key, v) => (typeof v === "bigint" ? v.toString() : v), 2)}\n`);
 }

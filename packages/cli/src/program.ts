@@ -1,8 +1,12 @@
 import { Command, CommanderError } from "commander";
+import { addCat } from "./commands/cat.ts";
 import { addCompletion } from "./commands/completion.ts";
+import { addDiff } from "./commands/diff.ts";
 import { addDisk } from "./commands/disk.ts";
+import { addExtract } from "./commands/extract.ts";
 import { addImage } from "./commands/image.ts";
 import { addLock } from "./commands/lock.ts";
+import { addLs } from "./commands/ls.ts";
 import { addRootfs } from "./commands/rootfs.ts";
 import { addVerify } from "./commands/verify.ts";
 import { addVerity } from "./commands/verity.ts";
@@ -23,6 +27,10 @@ export function makeProgram(context: Context): Command {
   addImage(program, context);
   addDisk(program, context);
   addLock(program, context);
+  addDiff(program, context);
+  addLs(program, context);
+  addCat(program, context);
+  addExtract(program, context);
   addVerify(program, context);
   addVerity(program, context);
   addCompletion(program, context);

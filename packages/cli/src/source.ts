@@ -21,6 +21,8 @@ export interface OpenedSource {
   /** What the source held that the tree does not, a sentence each. */
   readonly findings: readonly string[];
   readonly profile: "debian" | "none";
+  /** The archive that the tree was read from, where it is one and can be read again. */
+  readonly tar?: { readonly bytes: ByteSource /** As it was given, compressed or not. */; readonly stored?: ByteSource };
   /** Its entry in a record; computing it may read the source once more. */
   recorded(): Promise<RecordedFile>;
   close(): void;
@@ -86,9 +88,9 @@ async function openTarFile(path: string, io: Io, progress: Progress): Promise<Op
   try {
     const head = await file.read(0, Math.min(16, file.size));
     const recorded = async (): Promise<RecordedFile> => ({ name: path, kind: "file", ...(await digestSource(file)) });
-    if (detectCompression(head) === "none") return await openTar(path, file, recorded, () => file.close());
+    if (detectCompression(head) === "none") return await openTar(path, file, recorded, () => file.close(), file);
     const spool = await spoolStream(decompress(counted(streamSource(file), file.size, progress), { path }), io.temporary);
-    return await openSpooled(path, spool, recorded, () => file.close());
+    return await openSpooled(path, spool, recorded, () => file.close(), file);
   } catch (error) {
     file.close();
     throw error;
@@ -127,7 +129,7 @@ async function openLock(path: string, lock: Lock, options: SourceOptions, epoch:
     ...(snapshot === undefined || snapshotUrl === undefined ? {} : { snapshot: { base: snapshotUrl, timestamp: snapshot } }),
   });
   const spool = await spoolStream(counted(stream, undefined, progress), io.temporary);
-  const source = await openSpooled(path, spool, async () => ({ name: path, kind: "file", ...(await digestPath(path)) }));
+  const { tar: _, ...source } = await openSpooled(path, spool, async () => ({ name: path, kind: "file", ...(await digestPath(path)) }));
   return { ...source, tree: withoutReplayTraces(source.tree).tree, profile: "debian" };
 }
 
@@ -137,22 +139,24 @@ async function openSpooled(
   spool: SpooledSource,
   recorded: () => Promise<RecordedFile>,
   close: () => void = () => undefined,
+  stored?: ByteSource,
 ): Promise<OpenedSource> {
   const closeBoth = (): void => {
     spool.close();
     close();
   };
   try {
-    return await openTar(name === "-" ? "standard input" : name, spool, recorded, closeBoth);
+    return await openTar(name === "-" ? "standard input" : name, spool, recorded, closeBoth, stored);
   } catch (error) {
     spool.close();
     throw error;
   }
 }
 
-async function openTar(name: string, source: ByteSource, recorded: () => Promise<RecordedFile>, close: () => void): Promise<OpenedSource> {
+async function openTar(name: string, source: ByteSource, recorded: () => Promise<RecordedFile>, close: () => void, stored?: ByteSource): Promise<OpenedSource> {
   const { tree, findings } = await readTar(source, { name });
-  return { tree, findings: findings.map((f) => `${f.path}: ${f.detail}`), profile: "none", recorded, close };
+  const tar = { bytes: source, ...(stored === undefined ? {} : { stored }) };
+  return { tree, findings: findings.map((f) => `${f.path}: ${f.detail}`), profile: "none", tar, recorded, close };
 }
 
 /** Reports each chunk's progress on its way through. */

@@ -1,0 +1,124 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { type ByteSource, sliceSource, streamSource } from "@imgkit/bytes";
+import { openFile, statPath } from "@imgkit/bytes/node";
+import { decompress } from "@imgkit/compress/node";
+import { readTar } from "@imgkit/core";
+import { spoolStream } from "@imgkit/core/node";
+import { detectFileSystem, readErofs } from "@imgkit/disk";
+import { loadImage, resolveTag } from "@imgkit/oci";
+import { openLayout, splitLayoutReference } from "@imgkit/oci/node";
+import { partitionTypeName, readGpt } from "@imgkit/verity";
+import type { Command } from "commander";
+import { digesting, digestSource } from "./digest.ts";
+import { CliError } from "./errors.ts";
+import type { Io } from "./io.ts";
+import { targetOf } from "./kind.ts";
+import { readLock } from "./lock.ts";
+import { addEpochOption, type EpochOptions, epochOf } from "./options.ts";
+import type { Progress } from "./progress.ts";
+import type { RecordedFile } from "./record.ts";
+import { isFileSystemImage, type OpenedSource, openSource } from "./source.ts";
+
+/** What reading any X depends on. */
+export interface ReadOptions extends EpochOptions {
+  /** False with --no-xattrs. */
+  readonly xattrs: boolean;
+}
+
+/** What commands that read say of their X. */
+export const whatIsRead: string =
+  "a directory, a tar (plain, gzip, zstd, xz), - for a tar on standard input, an OCI layout (oci:DIR[:TAG]), a disk or EROFS image, mmdebstrap:SUITE or a lock";
+
+export function addReadOptions(command: Command): Command {
+  return addEpochOption(command).option("--no-xattrs", "do not read extended attributes of a directory");
+}
+
+/** Opens any X for reading its tree; nothing of it is changed. */
+export async function openTree(x: string, options: ReadOptions, io: Io, progress: Progress): Promise<OpenedSource> {
+  const source = (epoch: number): Promise<OpenedSource> => openSource(x, options, epoch, io, progress);
+  if (x === "-") return source(0);
+  if (x.startsWith("mmdebstrap:")) return source(epochOf(options, io));
+  if (isLayout(x)) return openLayoutTree(x, io);
+  const stat = statPath(x);
+  // What a source does with a directory, with nothing and with what no version reads is right here too.
+  if (stat === undefined || !(stat.isFile() || stat.isBlockDevice())) return source(0);
+  if ((await targetOf(x)).kind === "disk") return openDisk(x);
+  if (await isFileSystemImage(x)) return openImage(x);
+  return source(readLock(x) === undefined ? 0 : epochOf(options, io));
+}
+
+function isLayout(x: string): boolean {
+  return x.startsWith("oci:") || existsSync(join(splitLayoutReference(x).path, "oci-layout"));
+}
+
+/** A file system's tree that stands in a file, which stays open. */
+async function openErofs(path: string, choose: (file: ByteSource) => Promise<{ part: ByteSource; findings: readonly string[] }>): Promise<OpenedSource> {
+  const file = openFile(path);
+  try {
+    const { part, findings } = await choose(file);
+    const { kind } = await detectFileSystem(part);
+    if (kind !== "erofs") throw new CliError("UNKNOWN_KIND", "a file system that this version does not read", { path, expected: "erofs", found: kind });
+    const recorded = async (): Promise<RecordedFile> => ({ name: path, kind: "disk", ...(await digestSource(file)) });
+    return { tree: await readErofs(part), findings, profile: "none", recorded, close: () => file.close() };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+function openImage(path: string): Promise<OpenedSource> {
+  return openErofs(path, async (part) => ({ part, findings: [] }));
+}
+
+/** The root file system of a disk: its one partition of a root type. */
+function openDisk(path: string): Promise<OpenedSource> {
+  return openErofs(path, async (file) => {
+    const { table, findings } = await readGpt(file);
+    const names = table.partitions.map(({ type }) => partitionTypeName(type) ?? type);
+    const roots = table.partitions.filter((_, i) => /^root-(?!.*-verity)/.test(names[i] ?? ""));
+    const [root] = roots;
+    if (root === undefined || roots.length > 1) {
+      const facts = { path, expected: "one partition of a root type", found: names.join(", ") || "no partition" };
+      throw new CliError("UNKNOWN_KIND", "a disk without the one root file system that is looked for", facts);
+    }
+    const part = sliceSource(file, root.firstLba * table.sectorSize, (root.lastLba + 1) * table.sectorSize);
+    return { part, findings: findings.map(({ message }) => message) };
+  });
+}
+
+/** The tree of an image with one layer. */
+async function openLayoutTree(x: string, io: Io): Promise<OpenedSource> {
+  const { path, tag } = splitLayoutReference(x.replace(/^oci:/, ""));
+  const { blobs, index } = await openLayout(path);
+  const { descriptor, manifest } = await loadImage(blobs, resolveTag(index, tag, path));
+  const [layer] = manifest.layers;
+  const notYet = (found: string): CliError =>
+    new CliError("UNKNOWN_KIND", "an image that this version does not read as a tree", { path: x, expected: "one layer, without whiteouts", found });
+  if (layer === undefined || manifest.layers.length > 1) throw notYet(`${manifest.layers.length} layers`);
+  const blob = await blobs.open(layer.digest);
+  try {
+    const stored = digesting(streamSource(blob));
+    const spool = await spoolStream(decompress(stored.stream, { path: layer.digest }), io.temporary);
+    try {
+      const { digest } = stored.result();
+      if (digest !== layer.digest) {
+        throw new CliError("UNKNOWN_KIND", "the layer is not what its digest says", {
+          path: x,
+          expected: layer.digest,
+          found: digest,
+          hint: `imgkit verify ${x}`,
+        });
+      }
+      const { tree, findings } = await readTar(spool, { name: layer.digest });
+      for (const node of tree) if (/(^|\/)\.wh\.[^/]*$/.test(node.path)) throw notYet(`a whiteout, /${node.path}`);
+      const recorded = async (): Promise<RecordedFile> => ({ name: x, kind: "manifest", digest: descriptor.digest, size: descriptor.size });
+      return { tree, findings: findings.map((f) => `${f.path}: ${f.detail}`), profile: "none", recorded, close: () => spool.close() };
+    } catch (error) {
+      spool.close();
+      throw error;
+    }
+  } finally {
+    blob.close();
+  }
+}
