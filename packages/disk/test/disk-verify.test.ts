@@ -172,6 +172,12 @@ describe("a ready file system", () => {
     await expect(layoutDisk({ image: memorySource(bytes) }, { arch: "x86-64" })).rejects.toMatchObject({ code });
   });
 
+  test("an image for which no disk is large enough is refused", async () => {
+    const head = squashfs(4096n, 4096);
+    const image: ByteSource = { size: 2 ** 53 - 4096, read: (start, end) => head.subarray(start, Math.min(end, 4096)) };
+    await expect(layoutDisk({ image }, { arch: "x86-64" })).rejects.toMatchObject({ code: "DISK_LIMIT" });
+  });
+
   test("an erofs cut short is refused", async () => {
     const image = await createErofs(tree, { epoch, uuid });
     const cut = new Uint8Array(await image.read(0, image.size - 4096));

@@ -1,4 +1,4 @@
-import { type ByteSource, crc32, memorySource, streamSource, toHex, zeroSource } from "@imgkit/bytes";
+import { type ByteSource, crc32, isZero, memorySource, streamSource, toHex, zeroSource } from "@imgkit/bytes";
 import { nativeSha256 } from "@imgkit/bytes/node";
 import { type FileNode, noXattrs, Tree, type TreeNode } from "@imgkit/core";
 import fc from "fast-check";
@@ -242,6 +242,21 @@ describe("the bytes", () => {
     if (found?.type !== "file") throw new Error("no file");
     expect(found.content.size).toBe(size);
     expect(await found.content.read(2 ** 32 + 5, 2 ** 32 + 8)).toEqual(mark);
+  });
+
+  test("the ranges that may hold data ascend, never touch twice, and all between them is zero", async () => {
+    const twins = ["twin1", "twin2"].map((path) => file(path, 0, { content: memorySource(pseudoRandomBytes(9, 9000)) } as Partial<TreeNode>));
+    const image = await createErofs(Tree.from([...fixtureTree(), ...twins]), options);
+    const bytes = (await image.read(0, image.size)).slice();
+    let last = 0;
+    for (const { start, end } of await image.dataRanges()) {
+      expect(start).toBeGreaterThanOrEqual(last);
+      expect(end).toBeGreaterThan(start);
+      bytes.fill(0, start, end);
+      last = end;
+    }
+    expect(last).toBeLessThanOrEqual(image.size);
+    expect(isZero(bytes)).toBe(true);
   });
 
   test("the superblock holds the options and nothing else that varies", async () => {
