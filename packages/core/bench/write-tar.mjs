@@ -1,0 +1,13 @@
+// FOLDER EPOCH FILE: the folder as a tar/1 through the library, in a process of its own; says how long the work took.
+
+import { closeSync, openSync, writeSync } from "node:fs";
+import { normalise, writeTar } from "@imgkit/core";
+import { readDirectory } from "@imgkit/core/node";
+
+const [folder, epoch, file] = process.argv.slice(2);
+const begin = performance.now();
+const { tree } = normalise(await readDirectory(folder), { epoch: Number(epoch) });
+const fd = openSync(file, "w");
+for await (const chunk of writeTar(tree, { epoch: Number(epoch) })) writeSync(fd, chunk);
+closeSync(fd);
+console.error(JSON.stringify({ seconds: (performance.now() - begin) / 1000 }));

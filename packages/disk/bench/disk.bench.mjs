@@ -1,0 +1,46 @@
+// `npm run bench disk`: a Debian tree to a verity-protected GPT disk, against mkfs.erofs + veritysetup + sgdisk + dd. The peer starts from a
+// folder, which its tools need, and imgkit from the folder as well as from the tar. The peer's outputs are synced as imgkit's are.
+
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { debian } from "../../../scripts/bench/debian.mjs";
+import { conditions, interleave, table } from "../../../scripts/bench/measure.mjs";
+
+const runs = Number(process.env.RUNS ?? 5);
+const { tar, folder } = debian();
+const out = mkdtempSync(join(tmpdir(), "imgkit-bench-"));
+const imgkit = [process.execPath, fileURLToPath(new URL("../../cli/bin/imgkit.js", import.meta.url)), "disk"];
+const tail = ["--epoch", "1700000000", "-q", "-o"];
+
+// The partitions are where imgkit puts them.
+const peer = `set -e
+cd '${out}'
+rm -f root.erofs root.verity disk.raw
+mkfs.erofs -T 1700000000 -U 11111111-1111-4111-8111-111111111111 root.erofs '${folder}'
+hash=$(veritysetup format root.erofs root.verity --salt=${"aa".repeat(32)} --uuid=22222222-2222-4222-8222-222222222222 | sed -n 's/^Root hash: *\\t*//p')
+data=$(stat -c %s root.erofs); tree=$(stat -c %s root.verity)
+start=$(( (1048576 + data + 1048575) / 1048576 * 1048576 )); end=$(( (start + tree + 1048575 + 1048576) / 1048576 * 1048576 ))
+truncate -s $end disk.raw
+u() { echo "$1" | sed 's/\\(........\\)\\(....\\)\\(....\\)\\(....\\)\\(............\\)/\\1-\\2-\\3-\\4-\\5/'; }
+sgdisk -a 8 -n 1:2048:+$((data / 512 - 1)) -t 1:4f68bce3-e8cd-4db1-96e7-fbcaf984b709 -u 1:$(u $(echo $hash | cut -c1-32)) \\
+  -n 2:$((start / 512)):+$((tree / 512 - 1)) -t 2:2c7357ed-ebd2-46d9-aec1-23d437ec2bf5 -u 2:$(u $(echo $hash | cut -c33-64)) disk.raw
+dd if=root.erofs of=disk.raw bs=1M seek=1 conv=notrunc status=none
+dd if=root.verity of=disk.raw bs=1M seek=$((start / 1048576)) conv=notrunc,fsync status=none
+`;
+
+try {
+  writeFileSync(join(out, "peer.sh"), peer);
+  const found = interleave(
+    {
+      "mkfs.erofs + veritysetup + sgdisk + dd": ["bash", join(out, "peer.sh")],
+      "imgkit disk, from the folder": [...imgkit, folder, ...tail, join(out, "folder.raw")],
+      "imgkit disk, from the tar": [...imgkit, tar, ...tail, join(out, "tar.raw"), "--profile", "none"],
+    },
+    runs,
+  );
+  console.log(`${conditions(runs)}; a Debian minbase of 8,700 nodes and 170 MB\n\n${table(found)}`);
+} finally {
+  rmSync(out, { recursive: true, force: true });
+}
