@@ -62,9 +62,9 @@ function headline({ verdict, differences }: Comparison, a: string, b: string, ca
 function* groupLines({ code, sentence, found }: CauseGroup, { all, bytes }: ReportOptions): Generator<string> {
   yield "";
   yield `${found.length} × ${sentence} [${code}]`;
-  for (const { path, detail } of all ? found : found.slice(0, SHOWN)) {
+  for (const { path, kind, detail } of all ? found : found.slice(0, SHOWN)) {
     yield `  /${path}: ${detail}`;
-    const dump = bytes.get(path);
+    const dump = kind === "content" ? bytes.get(path) : undefined;
     if (dump !== undefined) for (const side of dump) yield `    ${dumpLine(side)}`;
   }
   if (!all && found.length > SHOWN) yield `  … and ${found.length - SHOWN} more (--all lists them)`;

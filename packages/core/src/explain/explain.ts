@@ -85,16 +85,16 @@ function contents(path: string, a: Tree, b: Tree): Pair | undefined {
 export interface CauseGroup extends Cause {
   readonly code: CauseCode;
   /** One for each difference, in the trees' order. */
-  readonly found: readonly { readonly path: string; readonly detail: string }[];
+  readonly found: readonly { readonly path: string; readonly kind: Difference["kind"]; readonly detail: string }[];
 }
 
 /** The causes of an explanation in the order of the table, each with what it was found in. */
 export function groupCauses(differences: readonly ExplainedDifference[]): CauseGroup[] {
-  const groups = new Map<CauseCode, { path: string; detail: string }[]>();
+  const groups = new Map<CauseCode, { path: string; kind: Difference["kind"]; detail: string }[]>();
   for (const { difference, causes: all } of differences) {
     for (const { code, detail } of all) {
       const group = groups.get(code);
-      const one = { path: difference.path, detail };
+      const one = { path: difference.path, kind: difference.kind, detail };
       if (group === undefined) groups.set(code, [one]);
       else group.push(one);
     }
