@@ -35,8 +35,10 @@ export class BackwardBits {
   /** Consumes the next 0 to 32 bits. */
   read(count: number): number {
     if (count <= 24) {
-      const value = this.peek(count);
-      this.left -= count;
+      const at = this.left - count;
+      // The common case of `peek`, written out (measured: an eighth of all the time).
+      const value = at < 0 ? this.peek(count) : this.window(at) & ((1 << count) - 1);
+      this.left = at;
       return value;
     }
     const top = this.read(count - 16);

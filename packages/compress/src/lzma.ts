@@ -248,7 +248,7 @@ export class LzmaDecoder {
     const slot = this.tree(POS_SLOT + Math.min(length, 3) * 64, 6);
     if (slot < 4) return slot;
     const directBits = (slot >> 1) - 1;
-    const base = (2 | (slot & 1)) * 2 ** directBits;
+    const base = ((2 | (slot & 1)) << directBits) >>> 0;
     if (slot < 14) return base + this.reverseTree(POS_SPECIAL + base - slot, directBits);
     let direct = 0;
     for (let i = directBits - 4; i > 0; i--) {

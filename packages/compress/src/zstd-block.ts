@@ -156,7 +156,7 @@ export class BlockDecoder {
     let used = 0;
     for (let left = count; left > 0; left--) {
       const offsetCode = offsets.symbols[offsetState] as number;
-      const value = 2 ** offsetCode + bits.read(offsetCode);
+      const value = ((1 << offsetCode) >>> 0) + bits.read(offsetCode);
       const matchCode = matches.symbols[matchState] as number;
       const match = (MATCH_BASE[matchCode] as number) + bits.read(MATCH_EXTRA[matchCode] as number);
       const lengthCode = lengths.symbols[lengthState] as number;
@@ -200,6 +200,7 @@ export class BlockDecoder {
   }
 }
 
+/** Copies byte after byte: where the stretches overlap, what is copied is copied again, as a match wants it. */
 function copyForward(source: Uint8Array, from: number, target: Uint8Array, to: number, count: number): void {
   for (let i = 0; i < count; i++) target[to + i] = source[from + i] as number;
 }
