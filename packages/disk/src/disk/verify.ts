@@ -189,10 +189,10 @@ async function verifyPair(
   return findings;
 }
 
-/** What of a partition is on the disk: less than the table says when the disk is cut short. */
+/** What of a partition is on the disk: less than the table says when the disk is cut short, nothing when it ends before it begins. */
 function partitionSource(source: ByteSource, { offset, size }: PartitionDescription): ByteSource {
   const start = Math.min(offset, source.size);
-  return sliceSource(source, start, Math.min(source.size, offset + size));
+  return sliceSource(source, start, Math.max(start, Math.min(source.size, offset + size)));
 }
 
 /** Where neither file system nor superblock nor tree stands, there must be zeros: no digest covers it. */
