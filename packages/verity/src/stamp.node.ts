@@ -15,9 +15,12 @@ import { buildTreeInFiles, type ThreadOptions } from "./ranges.node.ts";
 /** A data partition to protect, by number. */
 export interface StampPair {
   readonly data: number;
-  /** The partition that takes the tree. Absent: the one of the matching type, or a new one. */
+  /** The partition that takes the tree, whatever it holds. Absent: the next one of the matching type, or a new one. */
   readonly verity?: number;
-  /** Type of a new verity partition; needed when the data partition's type has no verity type of its own. */
+  /**
+   * Type of a new verity partition; needed when the data partition's type has no verity type of its own. One of that type that an
+   * earlier run added for this partition (by its name) is filled again.
+   */
   readonly verityType?: string;
 }
 
@@ -77,22 +80,42 @@ function planStamp(old: GptTable, options: StampOptions): Plan {
   let table = old;
   const wanted = options.pairs ?? old.partitions.filter((p) => verityTypeOf(p.type) !== undefined).map((p) => ({ data: p.number }));
   if (wanted.length === 0) throw new VerityError("BAD_GPT", "the disk has no root or usr partition", { hint: "Name the data partitions." });
-  const taken = new Set<number>();
-  const pairs = wanted.map((pair) => {
+  // A partition has one part in one pair: a tree must not replace what another pair protects.
+  const taken = new Set(wanted.map((pair) => pair.data));
+  if (taken.size < wanted.length)
+    throw new VerityError("BAD_GPT", "a data partition is named twice", { field: "pairs", found: [...wanted.map((pair) => pair.data)].join(", ") });
+  const pairs = wanted.map((pair: StampPair) => {
     const before = table;
     const data = partitionOf(table, pair.data);
     const layout = layoutFor(sizeOf(data, table), { ...options, superblock: true, hashOffset: 0 });
-    const verityType = "verityType" in pair && pair.verityType !== undefined ? pair.verityType : verityTypeOf(data.type);
-    // Of several pairs of one type (A and B of an updated system) each takes the next tree.
-    const free = (p: GptPartition): boolean => p.type === verityType && !taken.has(p.number);
-    const existing = "verity" in pair && pair.verity !== undefined ? partitionOf(table, pair.verity) : table.partitions.find(free);
-    if (existing === undefined) table = withVerity(table, data, verityType, layout);
+    const existing = treePartition(table, data, pair, taken);
+    if (existing === undefined) table = withVerity(table, data, pair.verityType ?? verityTypeOf(data.type), layout);
     else if (sizeOf(existing, table) < layout.size) throw tooSmall(existing, layout, sizeOf(existing, table));
     const verity = existing?.number ?? newest(before, table);
     taken.add(verity);
     return { data: data.number, verity, layout };
   });
   return { table, pairs };
+}
+
+/** The partition of the disk that takes a tree; undefined: a new one does. */
+function treePartition(table: GptTable, data: GptPartition, pair: StampPair, taken: ReadonlySet<number>): GptPartition | undefined {
+  if (pair.verity !== undefined) {
+    if (!taken.has(pair.verity)) return partitionOf(table, pair.verity);
+    throw new VerityError("BAD_GPT", `partition ${pair.verity} cannot take the tree: it has another part in a pair`, {
+      field: "verity",
+      hint: "Name another one.",
+    });
+  }
+  // Of several pairs of one type (A and B of an updated system) each takes the next tree.
+  const free = table.partitions.filter((p) => !taken.has(p.number));
+  if (pair.verityType === undefined) return free.find((p) => p.type === verityTypeOf(data.type));
+  // A type that the user names may be that of anything: only what an earlier run has added is filled again.
+  return free.find((p) => p.type === pair.verityType?.toLowerCase() && p.name === verityName(data));
+}
+
+function verityName(data: GptPartition): string {
+  return `${data.name}-verity`.slice(0, 36);
 }
 
 const verityTypes: ReadonlyMap<string, string> = new Map(
@@ -133,7 +156,7 @@ function withVerity(table: GptTable, data: GptPartition, type: string | undefine
   const used = new Set(table.partitions.map((p) => p.uuid));
   let uuid = data.uuid;
   for (let n = 0; used.has(uuid); n++) uuid = `${data.uuid.slice(0, -4)}${n.toString(16).padStart(4, "0")}`;
-  const added = { type, uuid, name: `${data.name}-verity`.slice(0, 36), attributes: partitionFlags.readOnly, size: layout.size };
+  const added = { type, uuid, name: verityName(data), attributes: partitionFlags.readOnly, size: layout.size };
   const end = Math.max(table.firstUsableLba - 1, ...table.partitions.map((p) => p.lastLba)) + 1;
   const step = defaultAlignment / table.sectorSize;
   const start = Math.ceil(end / step) * step;

@@ -2,10 +2,10 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { memorySource, toHex } from "@imgkit/bytes";
+import { equalBytes, memorySource, toHex } from "@imgkit/bytes";
 import { afterAll, expect, test } from "vitest";
 import { oracle, oracleRoot } from "../../../test/oracle.ts";
-import { nativeEngine, type StampResult, stampDisk } from "../src/index.node.ts";
+import { nativeEngine, type StampPair, type StampResult, stampDisk } from "../src/index.node.ts";
 import {
   addPartition,
   architectureTypes,
@@ -118,6 +118,26 @@ test("two root partitions get a tree each, and keep them when stamped again", as
   const second = await stampDisk(path, path, params);
   expect(second.table).toEqual(first.table);
   await judge(path, second);
+});
+
+test("a tree never replaces a partition that the user did not name: one of the type asked for may hold anything", async () => {
+  const { path, table } = makeDisk((t) =>
+    addPartition(t, { type: commonTypes["linux-generic"], name: "home", size: 1 << 20, attributes: 0n, uuid: "00000005-1111-4111-8111-111111111111" }),
+  );
+  const pairs = [{ data: 4, verityType: commonTypes["linux-generic"] }];
+  const first = await stampDisk(path, path, { ...params, pairs });
+  const bytes = await judge(path, first);
+  expect(first.pairs.map((p) => [p.data.number, p.verity.number, p.verity.name])).toEqual([[4, 6, "opt-verity"]]);
+  for (const p of table.partitions) expect(equalBytes(slice(bytes, p), noise((p.lastLba - p.firstLba + 1) * 512, p.number))).toBe(true);
+  const second = await stampDisk(path, path, { ...params, pairs });
+  expect(second.table).toEqual(first.table);
+
+  const refused = async (...some: StampPair[]): Promise<void> =>
+    expect(stampDisk(path, `${path}.refused`, { ...params, pairs: some })).rejects.toMatchObject({ code: "BAD_GPT" });
+  await refused({ data: 4, verity: 4 });
+  await refused({ data: 2, verity: 3 }, { data: 3 });
+  await refused({ data: 2, verity: 1 }, { data: 3, verity: 1 });
+  await refused({ data: 2 }, { data: 2 });
 });
 
 test("what cannot be stamped is refused, and nothing is written", async () => {
