@@ -34,6 +34,10 @@ export function openFile(path: string): FileSource {
       readFully(fd, out, start, path);
       return out;
     },
+    readInto(target, start) {
+      checkRange(size, start, start + target.length);
+      readFully(fd, target, start, path);
+    },
     close() {
       closeSync(fd);
     },

@@ -19,6 +19,11 @@ export interface ByteSource {
    */
   read(start: number, end: number): Uint8Array | Promise<Uint8Array>;
   /**
+   * Optional: fills `target` with the bytes from `start` on, as `read(start, start + target.length)` would give them, without an
+   * array of its own in between. When it throws, `target` may hold anything.
+   */
+  readInto?(target: Uint8Array, start: number): void | Promise<void>;
+  /**
    * Optional: the ranges that may hold anything but zeros, ascending and disjoint. What lies between them reads as zeros.
    * Absent means unknown, which is the same as one range over everything.
    */
@@ -69,6 +74,14 @@ export function sliceSource(source: ByteSource, start: number, end: number): Byt
       checkRange(end - start, from, to);
       return source.read(start + from, start + to);
     },
+    ...(source.readInto === undefined
+      ? {}
+      : {
+          readInto(target, from) {
+            checkRange(end - start, from, from + target.length);
+            return source.readInto?.(target, start + from);
+          },
+        }),
   };
   if (source.dataRanges === undefined) return slice;
   return {

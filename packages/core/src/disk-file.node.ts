@@ -15,24 +15,29 @@ const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NO
 export function diskFile(path: string, seen: BigIntStats): ByteSource {
   const size = Number(seen.size);
   const { mtimeNs, ino, dev } = seen;
+  const readInto = (target: Uint8Array, start: number): void => {
+    checkRange(size, start, start + target.length);
+    const fd = open(path);
+    try {
+      const failure = tryRead(fd, target, start, nameOfLatin1(path));
+      // Afterwards, so that a change during the read is seen as well, and told as what it is when it made the read fail.
+      const now = fstatSync(fd, { bigint: true });
+      if (now.ino !== ino || now.dev !== dev) throw changed(path, "another file stands under its name");
+      if (now.size !== BigInt(size)) throw changed(path, "size", `${size} bytes`, `${now.size} bytes`);
+      if (now.mtimeNs !== mtimeNs) throw changed(path, "mtime", `${mtimeNs} ns`, `${now.mtimeNs} ns`);
+      if (failure !== undefined) throw failure;
+    } finally {
+      closeSync(fd);
+    }
+  };
   return {
     size,
+    readInto,
     read(start, end) {
       checkRange(size, start, end);
-      const fd = open(path);
-      try {
-        const out = new Uint8Array(end - start);
-        const failure = tryRead(fd, out, start, nameOfLatin1(path));
-        // Afterwards, so that a change during the read is seen as well, and told as what it is when it made the read fail.
-        const now = fstatSync(fd, { bigint: true });
-        if (now.ino !== ino || now.dev !== dev) throw changed(path, "another file stands under its name");
-        if (now.size !== BigInt(size)) throw changed(path, "size", `${size} bytes`, `${now.size} bytes`);
-        if (now.mtimeNs !== mtimeNs) throw changed(path, "mtime", `${mtimeNs} ns`, `${now.mtimeNs} ns`);
-        if (failure !== undefined) throw failure;
-        return out;
-      } finally {
-        closeSync(fd);
-      }
+      const out = new Uint8Array(end - start);
+      readInto(out, start);
+      return out;
     },
   };
 }

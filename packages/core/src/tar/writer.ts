@@ -1,4 +1,4 @@
-import { compareNames, encodeName } from "@imgkit/bytes";
+import { type ByteSource, compareNames, encodeName } from "@imgkit/bytes";
 import { checkEpoch } from "../epoch.ts";
 import type { TreeNode } from "../node.ts";
 import { nameOf, parentOf } from "../path.ts";
@@ -22,52 +22,94 @@ const NAME_LENGTH = 100;
 const empty = new Uint8Array(0);
 
 /**
- * The tree as one tar/1 archive, in chunks of about 256 KiB. Each chunk is the caller's to keep. Equal trees and epochs give equal bytes.
+ * The tree as one tar/1 archive, in chunks of 256 KiB. Each chunk is the caller's to keep. Equal trees and epochs give equal bytes.
  * @throws CoreError BAD_EPOCH; whatever a node's content throws when it is read.
  */
 export async function* writeTar(tree: Tree, options: WriteTarOptions): AsyncGenerator<Uint8Array, void, undefined> {
   const epoch = checkEpoch(options.epoch);
-  let parts: Uint8Array[] = [];
-  let held = 0;
-  let total = 0;
-  const flush = (): Uint8Array => {
-    const out = new Uint8Array(held);
-    let at = 0;
-    for (const part of parts) {
-      out.set(part, at);
-      at += part.length;
-    }
-    parts = [];
-    held = 0;
-    total += out.length;
-    options.onProgress?.(total);
-    return out;
-  };
-  const put = (bytes: Uint8Array): void => {
-    parts.push(bytes);
-    held += bytes.length;
-  };
+  const out = new Chunks(options.onProgress);
   for (const member of tree) {
     const node = archived(tree, member);
-    put(entryHeader(node, epoch));
-    if (held >= CHUNK) yield flush();
+    out.put(entryHeader(node, epoch));
+    yield* out.take();
     if (node.type !== "file") continue;
     const { content } = node;
     for (let at = 0; at < content.size; ) {
-      const end = Math.min(content.size, at + CHUNK - (held % CHUNK));
-      put(await content.read(at, end));
-      at = end;
-      if (held >= CHUNK) yield flush();
+      at += await out.putContent(content, at);
+      yield* out.take();
     }
-    put(padding(content.size, BLOCK));
+    out.putZeros(padding(content.size, BLOCK));
   }
-  put(new Uint8Array(2 * BLOCK));
-  put(padding(total + held, RECORD));
-  yield flush();
+  out.putZeros(2 * BLOCK);
+  out.putZeros(padding(out.total, RECORD));
+  yield* out.take();
+  yield out.rest();
 }
 
-function padding(size: number, unit: number): Uint8Array {
-  return new Uint8Array((unit - (size % unit)) % unit);
+function padding(size: number, unit: number): number {
+  return (unit - (size % unit)) % unit;
+}
+
+/** Cuts what is put into it into chunks of one size, with as few copies as can be. */
+class Chunks {
+  readonly #onProgress: ((bytes: number) => void) | undefined;
+  readonly #full: Uint8Array[] = [];
+  #chunk: Uint8Array = new Uint8Array(CHUNK);
+  #held = 0;
+  /** Bytes put so far. */
+  total = 0;
+
+  constructor(onProgress: ((bytes: number) => void) | undefined) {
+    this.#onProgress = onProgress;
+  }
+
+  put(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; ) {
+      const part = bytes.subarray(at, at + CHUNK - this.#held);
+      this.#chunk.set(part, this.#held);
+      at += part.length;
+      this.#add(part.length);
+    }
+  }
+
+  /** A new chunk is all zeros: there is nothing to write. */
+  putZeros(size: number): void {
+    for (let left = size; left > 0; ) {
+      const part = Math.min(left, CHUNK - this.#held);
+      left -= part;
+      this.#add(part);
+    }
+  }
+
+  /** Puts as much of a content as fits, from byte `at`; returns how much that was. */
+  async putContent(content: ByteSource, at: number): Promise<number> {
+    const end = Math.min(content.size, at + CHUNK - this.#held);
+    const place = this.#chunk.subarray(this.#held, this.#held + end - at);
+    if (content.readInto === undefined) place.set(await content.read(at, end));
+    else await content.readInto(place, at);
+    this.#add(end - at);
+    return end - at;
+  }
+
+  /** The chunks that are full. */
+  take(): Uint8Array[] {
+    return this.#full.splice(0);
+  }
+
+  rest(): Uint8Array {
+    this.#onProgress?.(this.total);
+    return this.#chunk.subarray(0, this.#held);
+  }
+
+  #add(size: number): void {
+    this.#held += size;
+    this.total += size;
+    if (this.#held < CHUNK) return;
+    this.#full.push(this.#chunk);
+    this.#chunk = new Uint8Array(CHUNK);
+    this.#held = 0;
+    this.#onProgress?.(this.total);
+  }
 }
 
 const typeflags: Readonly<Record<TreeNode["type"], string>> = {
