@@ -148,7 +148,7 @@ function madeBySfdisk(table: GptTable, path: string): void {
 
 oracle("sgdisk", "sfdisk").each([
   // sgdisk sleeps for a second when it has written.
-  ["sgdisk", madeBySgdisk, 6],
+  ["sgdisk", madeBySgdisk, 4],
   ["sfdisk", madeBySfdisk, 12],
 ] as const)(
   "tables made by %s read equal in ours, without a finding",
