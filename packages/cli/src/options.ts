@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { parseEpoch } from "@imgkit/core";
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { CliError } from "./errors.ts";
 import type { Io } from "./io.ts";
 
@@ -33,6 +33,12 @@ export function addRecordOption(command: Command): Command {
 
 export function addEpochOption(command: Command): Command {
   return command.option("--epoch <seconds>", "the time of the output, in seconds since 1970; wins over SOURCE_DATE_EPOCH");
+}
+
+export function parseSectorSize(text: string): 512 | 4096 {
+  if (text === "512") return 512;
+  if (text === "4096") return 4096;
+  throw new InvalidArgumentError("Expected 512 or 4096.");
 }
 
 /** The folder of the cache: what the user names, else a folder of the user's own. */

@@ -4,6 +4,7 @@ import { addCompletion } from "./commands/completion.ts";
 import { addDiff } from "./commands/diff.ts";
 import { addDisk } from "./commands/disk.ts";
 import { addExtract } from "./commands/extract.ts";
+import { addGpt } from "./commands/gpt.ts";
 import { addImage } from "./commands/image.ts";
 import { addLock } from "./commands/lock.ts";
 import { addLs } from "./commands/ls.ts";
@@ -26,6 +27,7 @@ export function makeProgram(context: Context): Command {
   addRootfs(program, context);
   addImage(program, context);
   addDisk(program, context);
+  addGpt(program, context);
   addLock(program, context);
   addDiff(program, context);
   addLs(program, context);

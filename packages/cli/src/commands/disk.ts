@@ -2,11 +2,11 @@ import { createOutput, openFile } from "@imgkit/bytes/node";
 import { type DiskDescription, type DiskInput, type DiskOptions as LayoutOptions, layoutDisk, writeDisk } from "@imgkit/disk";
 import type { Architecture } from "@imgkit/verity";
 import { nativeEngine, rangeSource } from "@imgkit/verity/node";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import type { Context } from "../context.ts";
 import { type Digested, digestSource } from "../digest.ts";
 import { note, printJson, printLine } from "../io.ts";
-import { addOutputOptions, addRecordOption, epochOf, type OutputOptions, type RecordOptions } from "../options.ts";
+import { addOutputOptions, addRecordOption, epochOf, type OutputOptions, parseSectorSize, type RecordOptions } from "../options.ts";
 import { checkRegularOutput, checkSideOutputs } from "../outputs.ts";
 import { prepareSource } from "../prepare.ts";
 import { type Progress, startProgress } from "../progress.ts";
@@ -46,12 +46,6 @@ export function addDisk(program: Command, context: Context): void {
     .action((source: string, options: DiskCommandOptions) => disk(source, options, context));
   addTreeOptions(command);
   addRecordOption(addOutputOptions(command));
-}
-
-function parseSectorSize(text: string): 512 | 4096 {
-  if (text === "512") return 512;
-  if (text === "4096") return 4096;
-  throw new InvalidArgumentError("Expected 512 or 4096.");
 }
 
 /** What goes onto the disk, whichever kind of source it came from. */

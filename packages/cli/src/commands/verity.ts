@@ -2,18 +2,9 @@ import { readFileSync } from "node:fs";
 import { fromHex, toHex } from "@imgkit/bytes";
 import { openFile, readError, writeFileAtomic } from "@imgkit/bytes/node";
 import { defaultSeed } from "@imgkit/disk";
-import {
-  checkVerityParams,
-  deriveVeritySalt,
-  deriveVerityUuid,
-  readSuperblock,
-  type VerityCheck,
-  type VerityParams,
-  verityLayout,
-  veritysetupReport,
-} from "@imgkit/verity";
+import { deriveVeritySalt, deriveVerityUuid, readSuperblock, type VerityCheck, verityLayout, veritysetupReport } from "@imgkit/verity";
 import { formatVerityFiles, rootHashOfFile, verifyVerityFiles } from "@imgkit/verity/node";
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { digestPath } from "../digest.ts";
 import { CliError, exitCode } from "../errors.ts";
@@ -23,18 +14,15 @@ import { checkSideOutputs } from "../outputs.ts";
 import { startProgress } from "../progress.ts";
 import { writeRecord } from "../record.ts";
 import { findingLine } from "../report.ts";
+import { addParamOptions, integer, type ParamOptions, paramsOf } from "../verity-options.ts";
+import { addStamp } from "./verity-stamp.ts";
 
 // veritysetup's actions, flags and printed lines (veritysetup 2.6), with imgkit's exit codes. What veritysetup draws at random
 // (salt and UUID) comes from a seed here, a fixed one when none is given.
 
-interface HashOptions extends OutputOptions {
-  readonly hash: string;
-  readonly format: number;
-  readonly dataBlockSize: number;
-  readonly hashBlockSize: number;
+interface HashOptions extends OutputOptions, ParamOptions {
   readonly dataBlocks?: number;
   readonly hashOffset: number;
-  readonly salt?: Uint8Array;
   readonly superblock: boolean;
   readonly rootHashFile?: string;
   readonly verbose?: boolean;
@@ -50,7 +38,7 @@ export function addVerity(program: Command, context: Context): void {
   const verity = program
     .command("verity")
     .summary("dm-verity trees, with veritysetup's flags and output")
-    .description("Builds, verifies and shows dm-verity hash trees as veritysetup does, on any system and without root.");
+    .description("Builds, verifies and shows dm-verity hash trees as veritysetup does, and protects ready disks, on any system and without root.");
   const action = (name: string): Command => addOutputOptions(addHashOptions(verity.command(name)));
   addRecordOption(
     action("format")
@@ -83,46 +71,22 @@ export function addVerity(program: Command, context: Context): void {
     .option("--seed <uuid>", "what the salt derives from unless given", defaultSeed)
     .addHelpText("after", "\nExample:\n  $ imgkit verity root root.erofs --salt -")
     .action((data: string, options: FormatOptions) => root(data, options, context));
+  addStamp(verity, context);
 }
 
 function addHashOptions(command: Command): Command {
-  return command
-    .helpOption("-?, --help", "display help for command")
-    .option("-h, --hash <name>", "hash algorithm", "sha256")
-    .option("--format <number>", "1: normal, 0: original Chrome OS", integer, 1)
-    .option("--data-block-size <bytes>", "block size of the data", integer, 4096)
-    .option("--hash-block-size <bytes>", "block size of the tree", integer, 4096)
-    .option("--data-blocks <blocks>", "how many blocks of the data are covered (default: all)", integer)
+  return addParamOptions(command)
+    .option("--data-blocks <blocks>", "how many blocks of the data are covered (default, and 0: all)", blockCount)
     .option("--hash-offset <bytes>", "where the hash area starts in HASH", integer, 0)
-    .option("-s, --salt <hex>", "salt, 0 to 256 bytes; - for none", parseSalt)
     .option("--no-superblock", "there is no superblock: give all parameters")
     .option("--root-hash-file <file>", "read the root hash from there, or write it there (format)")
     .option("-v, --verbose", "say more")
     .option("--debug", "say still more");
 }
 
-function integer(text: string): number {
-  if (!/^[0-9]{1,16}$/.test(text) || !Number.isSafeInteger(Number(text))) throw new InvalidArgumentError("Expected a whole number.");
-  return Number(text);
-}
-
-function parseSalt(text: string): Uint8Array {
-  if (text === "-") return new Uint8Array(0);
-  if (!/^([0-9a-fA-F]{2}){0,256}$/.test(text)) throw new InvalidArgumentError("Expected at most 256 bytes in hexadecimal, or -.");
-  return fromHex(text);
-}
-
-function paramsOf(options: HashOptions, salt: Uint8Array): VerityParams {
-  const params = {
-    // veritysetup takes any case and the kernel's names are lower.
-    hash: options.hash.toLowerCase() as VerityParams["hash"],
-    hashType: options.format as VerityParams["hashType"],
-    dataBlockSize: options.dataBlockSize,
-    hashBlockSize: options.hashBlockSize,
-    salt,
-  };
-  checkVerityParams(params);
-  return params;
+/** veritysetup takes 0 for all. */
+function blockCount(text: string): number | undefined {
+  return integer(text) || undefined;
 }
 
 async function format(data: string, hash: string, options: FormatOptions, context: Context): Promise<void> {
