@@ -4,10 +4,11 @@ import os from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { memorySource } from "@imgkit/bytes";
+import { decompress } from "@imgkit/compress";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { oracle } from "../../../test/oracle.ts";
-import { explainTrees, type FoundCause, noXattrs, Tree } from "../src/index.ts";
+import { type Decompress, explainContent, explainTrees, type FoundCause, noXattrs, Tree } from "../src/index.ts";
 
 // Each rule, with inputs that the tools themselves made differ; and that none of them claims what it does not know.
 
@@ -270,6 +271,23 @@ describe("paths that tell", () => {
     expect(await causes("etc/shadow", shadow(19675), shadow(19676))).toEqual([{ code: "shadow-date", detail: "line 1: day 19675 and 19676" }]);
     expect(await codes("etc/shadow", shadow(19675), shadow(19676, "!"))).toEqual(["unknown"]);
   });
+});
+
+test("an archive of any number of compressed members costs what a few cost", async () => {
+  const archive = (last: string): Buffer => {
+    const data = gzipSync(`value ${last}`);
+    const header = Buffer.from(`${"f/".padEnd(16)}${"0".padEnd(12)}${"0".padEnd(6)}${"0".padEnd(6)}${"644".padEnd(8)}${String(data.length).padEnd(10)}\`\n`);
+    const member = Buffer.concat([header, data, Buffer.alloc(data.length % 2)]);
+    return Buffer.concat([Buffer.from("!<arch>\n"), ...Array.from({ length: 1000 }, () => member)]);
+  };
+  let decompressed = 0;
+  const counted: Decompress = (stream, options) => {
+    decompressed++;
+    return decompress(stream, options);
+  };
+  const pair = { path: "a.a", a: memorySource(archive("one")), b: memorySource(archive("two")) };
+  expect((await explainContent(pair, 0, counted)).map(({ code }) => code)).toEqual(["unknown"]);
+  expect(decompressed).toBeLessThanOrEqual(200);
 });
 
 test("whatever bytes differ, there is at least one cause, and the same for the same pair", async () => {

@@ -95,6 +95,44 @@ describe("metadata: each difference has its cause", () => {
   });
 });
 
+describe("Debian packages of other versions", () => {
+  const text = (content: string): object => ({ content: memorySource(new TextEncoder().encode(content)) });
+  function debian(version: string, more: readonly TreeNode[]): TreeNode[] {
+    const stanza = (name: string, v: string): string =>
+      `Package: ${name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: ${v}\nDescription: x\n y\n\n`;
+    return [
+      file("var/lib/dpkg/status", text(stanza("dash", version) + stanza("same", "1"))),
+      file("var/lib/dpkg/info/dash.list", text("/.\n/bin\n/bin/dash\n/usr\n/usr/share/dash\n/usr/share/dash/new\n")),
+      file("var/lib/dpkg/info/same:amd64.list", text("/.\n/usr/bin/same\n")),
+      { ...meta, type: "symlink", path: "bin", target: "usr/bin" },
+      ...more,
+    ];
+  }
+
+  test("explain their files, through the links of a merged /usr, and nobody else's", async () => {
+    const a = debian("1-1", [file("usr/bin/dash", text("one")), file("usr/bin/same", text("one")), file("usr/bin/nobody", text("one"))]);
+    const b = debian("1-2", [
+      file("usr/bin/dash", { ...text("two"), mtime: 5n, uid: 7 }),
+      file("usr/bin/same", text("two")),
+      file("usr/bin/nobody", text("two")),
+      file("usr/share/dash/new"),
+    ]);
+    const version = "package-version: dash:amd64 1-1 and 1-2";
+    const lines = await found(a, b);
+    expect(lines).toEqual([
+      "usr/bin/dash: owner-zeroed: uid 0 and 7",
+      `usr/bin/dash: ${version}`,
+      `usr/bin/dash: ${version}`,
+      'usr/bin/nobody: unknown: line 1: "one" and "two"',
+      'usr/bin/same: unknown: line 1: "one" and "two"',
+      "usr/share: one-side-only: a directory only in the second",
+      `usr/share/dash: ${version}`,
+      `usr/share/dash/new: ${version}`,
+      "var/lib/dpkg/status: package-state: the order and choice of packages; content from byte 79 on",
+    ]);
+  });
+});
+
 test("the clamp epoch is the latest that makes all times equal", async () => {
   const times = [fc.bigInt({ min: 0n, max: 10n ** 10n }), fc.bigInt({ min: 0n, max: 10n ** 10n })] as const;
   await fc.assert(

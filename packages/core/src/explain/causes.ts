@@ -35,6 +35,13 @@ export const causeTable = [
   ["device-number", "devices with other numbers", "Use --apply-mtree FILE, or --profile debian, which empties /dev."],
   ["one-side-only", "paths that only one side has", "Look at the step that makes them, or at the list of packages."],
 
+  // packages.ts
+  [
+    "package-version",
+    "paths of Debian packages in other versions, or that one side has alone",
+    "Build both from one lock (imgkit lock), or from one snapshot of the archive.",
+  ],
+
   // paths.ts
   ["scrubbed", "paths that differ from build to build and that a profile takes out", "Use --profile debian."],
   ["ssh-host-key", "SSH host keys, made anew by each installation", "Remove /etc/ssh/ssh_host_* from the image; make them at the first boot."],

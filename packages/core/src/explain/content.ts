@@ -18,19 +18,28 @@ const rules: readonly ContentRule[] = [explainShadow, explainCompressed, explain
 /** How deep a content in a content is looked into: a member of an archive in a gzip is two. */
 const DEPTH = 4;
 /** What one content may decompress to before it is called unknown: a bomb costs no more than this takes to read. */
-const LIMIT = 2 ** 30;
+const LIMIT = 2 ** 28;
+/** How many contents in one file are looked into: an archive may hold any number of bombs. */
+const MOST = 50;
 
 /**
  * Why two contents differ: at least one cause, each once. Reads ranges; holds 4 MiB of each content at most.
  * @param offset of the first byte that differs
  */
 export function explainContent(pair: Pair, offset: number, decompress: Decompress = portableDecompress): Promise<readonly FoundCause[]> {
-  return explainAt(pair, offset, decompress, 0);
+  return explainAt(pair, offset, decompress, { depth: 0, budget: { left: MOST } });
 }
 
-async function explainAt(pair: Pair, offset: number | undefined, decompress: Decompress, depth: number): Promise<readonly FoundCause[]> {
+interface Level {
+  readonly depth: number;
+  /** Shared by all levels. */
+  readonly budget: { left: number };
+}
+
+async function explainAt(pair: Pair, offset: number | undefined, decompress: Decompress, { depth, budget }: Level): Promise<readonly FoundCause[]> {
+  if (--budget.left < 0) return [found("unknown", `more than ${MOST} contents differ inside`)];
   const help = {
-    inside: (inner: Pair) => explainAt(inner, undefined, decompress, depth + 1),
+    inside: (inner: Pair) => explainAt(inner, undefined, decompress, { depth: depth + 1, budget }),
     decompress: (source: ByteSource) => decompress(streamSource(source), { limit: LIMIT }),
   };
   if (depth < DEPTH) {

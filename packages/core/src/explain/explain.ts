@@ -4,6 +4,7 @@ import type { Tree } from "../tree.ts";
 import { type Cause, type CauseCode, causeTable, type FoundCause } from "./causes.ts";
 import { type Decompress, explainContent } from "./content.ts";
 import { causeOfMetadata, factsOf, secondsBelow, type TreeFacts } from "./metadata.ts";
+import { packageDifferences } from "./packages.ts";
 import { found, type Pair } from "./pair.ts";
 import { causeOfPath } from "./paths.ts";
 
@@ -33,14 +34,14 @@ export interface TreeExplanation {
  * @throws what reading a content throws, unless it is the content that is wrong.
  */
 export async function explainTrees(a: Tree, b: Tree, options: ExplainOptions = {}): Promise<TreeExplanation> {
-  const facts = { a: factsOf(a), b: factsOf(b) };
+  const context = { a, b, facts: { a: factsOf(a), b: factsOf(b) }, packages: await packageDifferences(a, b), decompress: options.decompress };
   const differences: ExplainedDifference[] = [];
   let earliest: bigint | undefined;
   for await (const difference of compareTrees(a, b, options)) {
     if (difference.kind === "mtime") {
       for (const time of [difference.a, difference.b]) if (earliest === undefined || time < earliest) earliest = time;
     }
-    differences.push({ difference, causes: await explainDifference(difference, a, b, facts, options.decompress) });
+    differences.push({ difference, causes: await explainDifference(difference, context) });
   }
   return { differences, clampEpoch: earliest === undefined || earliest < 0n ? undefined : Number(secondsBelow(earliest)) };
 }
@@ -52,22 +53,31 @@ export function causeOf(code: CauseCode): Cause {
   return { sentence: row[1], remedy: row[2] };
 }
 
-async function explainDifference(
-  difference: Difference,
-  a: Tree,
-  b: Tree,
-  facts: { readonly a: TreeFacts; readonly b: TreeFacts },
-  decompress: Decompress | undefined,
-): Promise<readonly FoundCause[]> {
+interface Context {
+  readonly a: Tree;
+  readonly b: Tree;
+  readonly facts: { readonly a: TreeFacts; readonly b: TreeFacts };
+  /** What is said of paths whose packages differ. */
+  readonly packages: ReadonlyMap<string, string>;
+  readonly decompress: Decompress | undefined;
+}
+
+/** What differs with the host or the way of reading, whatever the package is. */
+const ofTheHost: ReadonlySet<Difference["kind"]> = new Set(["uid", "gid", "xattr"]);
+
+async function explainDifference(difference: Difference, { a, b, facts, packages, decompress }: Context): Promise<readonly FoundCause[]> {
   const { path } = difference;
-  if ("node" in difference) {
+  const rule = scrubRuleOf(path, scrubProfiles.debian);
+  const isOnlyIn = "node" in difference;
+  // What is only emptied keeps its metadata.
+  if (rule !== undefined && (rule.what !== "empty" || isOnlyIn || difference.kind === "content")) return [found("scrubbed", rule.reason)];
+  const version = packages.get(path);
+  const isShared = !isOnlyIn && a.get(path)?.type === "directory" && b.get(path)?.type === "directory";
+  if (version !== undefined && !isShared && !ofTheHost.has(difference.kind)) return [found("package-version", version)];
+  if (isOnlyIn) {
     return [causeOfPath(path) ?? found("one-side-only", `a ${difference.node.type} only in the ${difference.kind === "only-in-a" ? "first" : "second"}`)];
   }
-  if (difference.kind !== "content") {
-    const rule = scrubRuleOf(path, scrubProfiles.debian);
-    // What is only emptied keeps its metadata.
-    return [rule === undefined || rule.what === "empty" ? causeOfMetadata(difference, facts.a, facts.b) : found("scrubbed", rule.reason)];
-  }
+  if (difference.kind !== "content") return [causeOfMetadata(difference, facts.a, facts.b)];
   const known = causeOfPath(path);
   if (known !== undefined) return [{ ...known, detail: `${known.detail}; content from byte ${difference.offset} on` }];
   const pair = contents(path, a, b);

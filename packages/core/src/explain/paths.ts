@@ -1,4 +1,3 @@
-import { type ScrubRule, scrubProfiles, scrubRuleOf } from "../normalise/scrub.ts";
 import type { CauseCode, FoundCause } from "./causes.ts";
 import { found } from "./pair.ts";
 
@@ -44,8 +43,6 @@ const rules: readonly (readonly [RegExp, CauseCode, string])[] = [
 
 /** What is known of a path, whatever its content is. */
 export function causeOfPath(path: string): FoundCause | undefined {
-  const rule: ScrubRule | undefined = scrubRuleOf(path, scrubProfiles.debian);
-  if (rule !== undefined) return found("scrubbed", rule.reason);
   const known = rules.find(([pattern]) => pattern.test(path));
   return known === undefined ? undefined : found(known[1], known[2]);
 }
