@@ -126,7 +126,7 @@ async function readHeader(reader: StreamReader): Promise<void> {
     await take((length[0] as number) | ((length[1] as number) << 8));
   }
   for (const flag of [FLAG_NAME, FLAG_COMMENT]) {
-    if (flags & flag) while ((await take(1))[0] !== 0);
+    if (flags & flag) crc = await skipText(reader, crc);
   }
   if (flags & FLAG_CRC) {
     const expected = crc & 0xffff;
@@ -134,5 +134,18 @@ async function readHeader(reader: StreamReader): Promise<void> {
     const stored = await reader.take(2, "gzip header");
     const found = (stored[0] as number) | ((stored[1] as number) << 8);
     if (found !== expected) throw corrupt(reader, at, "CRC16", `${expected}`, `${found}`);
+  }
+}
+
+/** Skips text and the zero byte behind it, however long; gives the CRC-32 so far. */
+async function skipText(reader: StreamReader, crc: number): Promise<number> {
+  let sum = crc;
+  for (;;) {
+    if (!(await reader.fill())) throw reader.truncated("gzip header");
+    const zero = reader.chunk.indexOf(0, reader.at);
+    const stop = zero < 0 ? reader.chunk.length : zero + 1;
+    sum = crc32(reader.chunk.subarray(reader.at, stop), sum);
+    reader.at = stop;
+    if (zero >= 0) return sum;
   }
 }

@@ -65,7 +65,12 @@ export class BlockDecoder {
   private huffman: ZstdHuffman | undefined;
   private readonly tables: (FseTable | undefined)[] = [undefined, undefined, undefined];
   private readonly offsets: [number, number, number] = [1, 4, 8];
-  private readonly literals: Uint8Array = new Uint8Array(MAX_BLOCK);
+  private readonly literals: Uint8Array;
+
+  /** @param literals MAX_BLOCK bytes to work in, which one decoder after the other may use. */
+  constructor(literals: Uint8Array) {
+    this.literals = literals;
+  }
 
   /** Appends what `bytes[0, end)` stands for to the window, at most `max` bytes. Eight more bytes must stand behind `end`. @throws BadData. */
   decode(bytes: Uint8Array, end: number, window: Window, max: number): void {

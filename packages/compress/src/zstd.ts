@@ -22,12 +22,13 @@ export function unzstd(stream: ByteStream, options: DecompressOptions = {}): Asy
 }
 
 async function* readFrames(reader: StreamReader): AsyncGenerator<Uint8Array, void, undefined> {
+  const buffers: Buffers = { literals: new Uint8Array(MAX_BLOCK), packed: new Uint8Array(MAX_BLOCK + MARGIN), window: new Uint8Array(MAX_BLOCK) };
   for (let first = true; first || (await reader.fill()); first = false) {
     const offset = reader.position;
     const head = await reader.peek(4);
     if (!startsLikeFrame(head)) throw notFrame(reader, offset, first, littleEndian(head));
     const magic = littleEndian(await reader.take(4, "zstd frame"));
-    if (magic === MAGIC) yield* readFrame(reader, offset);
+    if (magic === MAGIC) yield* readFrame(reader, offset, buffers);
     else await skip(reader, littleEndian(await reader.take(4, "zstd skippable frame")));
   }
 }
@@ -104,9 +105,9 @@ async function readHeader(reader: StreamReader, offset: number): Promise<FrameHe
   return { windowSize, contentSize: sizeLength === 0 ? undefined : size, checksum: (descriptor & 4) !== 0 };
 }
 
-async function* readFrame(reader: StreamReader, offset: number): AsyncGenerator<Uint8Array, void, undefined> {
+async function* readFrame(reader: StreamReader, offset: number, buffers: Buffers): AsyncGenerator<Uint8Array, void, undefined> {
   const header = await readHeader(reader, offset);
-  const blocks = new FrameBlocks(reader, header);
+  const blocks = new FrameBlocks(reader, header, buffers);
   const hash = new Xxh64();
   let size = 0;
   try {
@@ -132,20 +133,29 @@ async function* readFrame(reader: StreamReader, offset: number): AsyncGenerator<
   }
 }
 
+/** What all frames work in, one after the other: a file may have very many, and tiny ones. */
+interface Buffers {
+  readonly literals: Uint8Array;
+  readonly packed: Uint8Array;
+  window: Uint8Array;
+}
+
 /** Section 3.1.1.2. */
 class FrameBlocks {
   private readonly reader: StreamReader;
-  private readonly decoder: BlockDecoder = new BlockDecoder();
+  private readonly buffers: Buffers;
+  private readonly decoder: BlockDecoder;
   private readonly window: Window;
   private readonly maxBlock: number;
   private readonly capacity: number;
-  private readonly packed: Uint8Array = new Uint8Array(MAX_BLOCK + MARGIN);
 
-  constructor(reader: StreamReader, header: FrameHeader) {
+  constructor(reader: StreamReader, header: FrameHeader, buffers: Buffers) {
     this.reader = reader;
+    this.buffers = buffers;
+    this.decoder = new BlockDecoder(buffers.literals);
     this.maxBlock = Math.min(header.windowSize, MAX_BLOCK);
     this.capacity = header.windowSize + Math.max(2 * MAX_BLOCK, header.windowSize >>> 1);
-    this.window = { bytes: new Uint8Array(MAX_BLOCK), end: 0, oldest: 0, size: header.windowSize };
+    this.window = { bytes: buffers.window, end: 0, oldest: 0, size: header.windowSize };
   }
 
   async *read(): AsyncGenerator<Uint8Array, void, undefined> {
@@ -165,9 +175,10 @@ class FrameBlocks {
     if (type === 3) throw new BadData("a block of the reserved kind");
     if (size > this.maxBlock) throw new BadData("a block larger than allowed");
     if (type === 2) {
-      this.packed.set(await reader.take(size, "zstd block"));
-      this.packed.fill(0, size, size + MARGIN);
-      this.decoder.decode(this.packed, size, window, this.maxBlock);
+      const { packed } = this.buffers;
+      packed.set(await reader.take(size, "zstd block"));
+      packed.fill(0, size, size + MARGIN);
+      this.decoder.decode(packed, size, window, this.maxBlock);
       return;
     }
     if (type === 0) window.bytes.set(await reader.take(size, "zstd block"), window.end);
@@ -184,6 +195,7 @@ class FrameBlocks {
       const bigger = new Uint8Array(Math.min(this.capacity, Math.max(2 * window.bytes.length, need)));
       bigger.set(window.bytes.subarray(0, window.end));
       window.bytes = bigger;
+      this.buffers.window = bigger;
       if (need <= bigger.length) return;
     }
     const from = Math.max(0, window.end - window.size);

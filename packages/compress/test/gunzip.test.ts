@@ -47,6 +47,12 @@ describe.each([
     expect(await outcome(gunzip([fullHeader(1)]))).toMatchObject({ code: "CORRUPT", message: expect.stringContaining("CRC16") });
   });
 
+  test("a name of 10 MiB in the header is skipped, not held", async () => {
+    const head = Uint8Array.of(0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 255);
+    const named = join(head, new Uint8Array(10 << 20).fill(97), Uint8Array.of(0), short.subarray(10));
+    expect(Buffer.from(await collect(gunzip(cut(named, [100_000])))).toString()).toBe("a short member");
+  });
+
   test("zeros behind the last member are padding", async () => {
     for (const count of [1, 2, 512, 300_000]) {
       expect((await collect(gunzip(cut(join(short, new Uint8Array(count)), [short.length, 1000])))).length).toBe(14);

@@ -43,6 +43,13 @@ describe("what zstd writes reads the same", () => {
     await same(skippable, new Uint8Array(0));
   });
 
+  oracle("zstd")("a small window after a large one, and frames by the thousand", async () => {
+    const long = sample(1_500_000, 12);
+    const tiny = zstd(Uint8Array.of(97));
+    await same(join(zstd(long), zstd(long, "--zstd=wlog=10"), tiny, zstd(text, "-19")), join(long, long, Uint8Array.of(97), text));
+    await same(join(...new Array<Uint8Array>(5000).fill(tiny)), new Uint8Array(5000).fill(97));
+  });
+
   oracle("zstd")("in chunks of any size", async () => {
     const packed = join(zstd(text), skippable);
     for (const sizes of [[1], [5, 0, 900], [packed.length]]) expect(Buffer.compare(await collect(unzstd(cut(packed, sizes))), text)).toBe(0);
