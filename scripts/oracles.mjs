@@ -13,6 +13,7 @@ const tools = [
   ["/sbin/mke2fs", "e2fsprogs"],
   ["/usr/bin/mkfs.erofs", "erofs-utils"],
   ["/sbin/sfdisk", "fdisk"],
+  ["/usr/bin/faketime", "faketime"],
   ["/usr/bin/fish", "fish"],
   ["/sbin/sgdisk", "gdisk"],
   ["/usr/share/gocode/src/github.com/opencontainers/image-spec/schema", "golang-github-opencontainers-image-spec-dev"],

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { writeFixtureTar } from "../fixtures/src/index.node.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const readme = readFileSync(join(root, "README.md"), "utf8");
@@ -28,6 +29,20 @@ test("the README's library example runs, and its disk verifies", () => {
   const imgkit = join(root, "packages", "cli", "bin", "imgkit.js");
   const verdict = execFileSync(process.execPath, [imgkit, "verify", "disk.raw", "--root-hash", rootHash, "--json"], { cwd: scratch, encoding: "utf8" });
   expect(JSON.parse(verdict)).toMatchObject({ ok: true, anchor: "the given root hash" });
+});
+
+test("the digests in the README are those of this checkout", async () => {
+  await writeFixtureTar(join(scratch, "fixture.tar"));
+  const imgkit = join(root, "packages", "cli", "bin", "imgkit.js");
+  const run = (...args: string[]) =>
+    JSON.parse(execFileSync(process.execPath, [imgkit, ...args, "--epoch", "1700000000", "--json"], { cwd: scratch, encoding: "utf8" }));
+  const rootfs = run("rootfs", "fixture.tar", "-o", "start.tar");
+  const image = run("image", "start.tar", "-o", "oci");
+  const disk = run("disk", "start.tar", "-o", "start.raw");
+  const printed = /```console\n\$ npm start\n([\s\S]*?)```/.exec(readme)?.[1] ?? "";
+  // They changed on purpose? Then run npm start and put its output into README.md.
+  expect(printed.match(/sha256:[0-9a-f]{64}/g)).toEqual([rootfs.output.digest, image.output.digest, disk.output.digest]);
+  expect(/root hash ([0-9a-f]{64})/.exec(printed)?.[1]).toBe(disk.rootHash);
 });
 
 test("every path that the README links to is there", () => {

@@ -28,14 +28,23 @@ export function comparePaths(a: string, b: string): number {
   while (i < shared && a.charCodeAt(i) === b.charCodeAt(i)) i++;
   if (i === a.length) return -1;
   if (i === b.length) return 1;
-  // The first difference decides between the two components that it stands in.
-  const from = a.lastIndexOf("/", i - 1) + 1;
-  const until = (text: string): number => {
-    const slash = text.indexOf("/", i);
-    return slash < 0 ? text.length : slash;
-  };
-  const start = i === 0 ? 0 : from;
-  return compareNames(a.slice(start, until(a)), b.slice(start, until(b)));
+  // The first difference decides between the two components that it stands in; a component that ends there is the shorter one.
+  const x = a.charCodeAt(i);
+  const y = b.charCodeAt(i);
+  if (x === SLASH) return -1;
+  if (y === SLASH) return 1;
+  if (x < FIRST_SURROGATE && y < FIRST_SURROGATE) return x - y;
+  const start = i === 0 ? 0 : a.lastIndexOf("/", i - 1) + 1;
+  return compareNames(component(a, start), component(b, start));
+}
+
+const SLASH = 0x2f;
+/** Below the surrogates, the order of UTF-16 is that of UTF-8. */
+const FIRST_SURROGATE = 0xd800;
+
+function component(path: string, start: number): string {
+  const slash = path.indexOf("/", start);
+  return path.slice(start, slash < 0 ? undefined : slash);
 }
 
 /** Linux's limits: a name of 255 bytes, a path of 4,095. */
