@@ -1,7 +1,7 @@
 // Units of the lowest level, spread over threads. Each thread claims the next unit by an atomic counter, reads and writes
 // through the shared descriptors, and hands back only the digests of its hash blocks: memory does not grow with the data.
 
-import { createHash, hash } from "node:crypto";
+import * as crypto from "node:crypto";
 import { readSync, writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
@@ -13,7 +13,8 @@ interface UnitMessage extends UnitResult {
   readonly unit: number;
 }
 
-const node = { readSync, writeSync, hash, createHash };
+// As a member of the namespace `hash` may be absent (Node before 20.12, other runtimes).
+const node = { readSync, writeSync, hash: crypto.hash, createHash: crypto.createHash };
 
 // Starting a worker takes 50 ms on Node 20; meanwhile this thread hashes some 60 MB by itself.
 const bytesForWorkers = 96 * 1024 * 1024;
