@@ -323,6 +323,7 @@ describe("what EROFS cannot hold is refused, with path, field, value and limit",
 
   test("a read outside of the image is refused", async () => {
     const image = await createErofs(Tree.from([]), options);
-    expect(() => image.read(0, image.size + 1)).toThrow(/outside of the source/);
+    await expect(image.read(0, image.size + 1)).rejects.toThrow(/outside of the source/);
+    await expect(image.readInto(new Uint8Array(2), image.size - 1)).rejects.toThrow(/outside of the source/);
   });
 });

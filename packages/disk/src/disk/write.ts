@@ -1,7 +1,7 @@
 // Writes a disk in one pass: each byte of the file system is read once, written to its place and hashed on the way. What is
 // zero is not written. The partition table comes last, for it holds the root hash.
 
-import { type ByteRange, isZero, toHex } from "@imgkit/bytes";
+import { type ByteRange, type ByteSource, isZero, toHex } from "@imgkit/bytes";
 import {
   architectureTypes,
   createTreeBuilder,
@@ -18,6 +18,7 @@ import type { DiskLayout, DiskRange } from "./layout.ts";
 
 /** Where a disk is written to; `createOutput` of `@imgkit/bytes/node` is one. What is never written must read as zeros. */
 export interface DiskTarget {
+  /** The bytes are the target's until it returns, or until its promise resolves: their array is used again. */
   writeAt(offset: number, bytes: Uint8Array): void | Promise<void>;
   /** Sets the size in bytes. */
   truncate(size: number): void | Promise<void>;
@@ -105,12 +106,13 @@ async function writeContent(
     uuid: identifiers.verityUuid,
     ...(options.engine === undefined ? {} : { engine: options.engine }),
   });
+  const buffer = new Uint8Array(CHUNK);
   let done = 0;
   for (const { start, end } of wholeBlocks((await source.dataRanges?.()) ?? [{ start: 0, end: source.size }], source.size)) {
     if (start > done) await builder.pushZeros(start - done);
     for (done = start; done < end; ) {
       const stop = Math.min(end, done - (done % CHUNK) + CHUNK);
-      const bytes = await source.read(done, stop);
+      const bytes = await readRange(source, done, buffer.subarray(0, stop - done));
       await writeNonZero(target, root.offset + done, bytes);
       await builder.push(bytes);
       done = stop;
@@ -120,6 +122,12 @@ async function writeContent(
   if (done < root.size) await builder.pushZeros(root.size - done);
   options.onProgress?.(root.size, root.size);
   return builder.finish();
+}
+
+async function readRange(source: ByteSource, start: number, room: Uint8Array): Promise<Uint8Array> {
+  if (source.readInto === undefined) return source.read(start, start + room.length);
+  await source.readInto(room, start);
+  return room;
 }
 
 /** Ranges widened to whole blocks (within `size`) and joined, so that each block is hashed from one array. */

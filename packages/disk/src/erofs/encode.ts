@@ -67,10 +67,10 @@ export function encodeHead(layout: ErofsLayout, { epoch, uuid, volumeName }: Sup
   return head;
 }
 
-/** An inode and its xattrs, in an array with `room` zero bytes behind them for the inline data. */
-export function encodeInode(layout: ErofsLayout, inode: PlacedInode, room: number): Uint8Array {
+/** An inode and its xattrs. */
+export function encodeInode(layout: ErofsLayout, inode: PlacedInode): Uint8Array {
   const { node, size } = inode;
-  const bytes = new Uint8Array(inode.headSize + room);
+  const bytes = new Uint8Array(inode.headSize);
   const xattrs = encodeXattrs(node.path, node.xattrs, layout.sharedXattrs.references(node));
   const common = {
     i_format: inodeFormat(inode.extended, size > inode.blockBytes ? LAYOUT_INLINE : LAYOUT_PLAIN),

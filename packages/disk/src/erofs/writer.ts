@@ -34,6 +34,7 @@ export interface ErofsExtent {
  */
 export interface ErofsImage extends ByteSource {
   readonly inodeCount: number;
+  readInto(target: Uint8Array, start: number): Promise<void>;
   /** Where each part of the tree stands, ascending and disjoint. */
   extents(): Iterable<ErofsExtent>;
   dataRanges(): Promise<readonly ByteRange[]>;
@@ -52,9 +53,15 @@ export async function createErofs(tree: Tree, options: ErofsOptions): Promise<Er
   return {
     size: layout.size,
     inodeCount: layout.inodes.length,
-    read(start, end) {
+    async read(start, end) {
       checkRange(layout.size, start, end);
-      return image.read(start, end);
+      const out = new Uint8Array(end - start);
+      await image.readInto(out, start);
+      return out;
+    },
+    async readInto(target, start) {
+      checkRange(layout.size, start, start + target.length);
+      await image.readInto(target, start);
     },
     extents: () => image.pieces.map(({ inode, part, start, end }) => ({ path: inode.node.path, part, start, end })),
     dataRanges: () => dataRanges(layout),
@@ -111,51 +118,52 @@ class PieceReader {
     this.pieces = listPieces(layout);
   }
 
-  async read(start: number, end: number): Promise<Uint8Array> {
+  /** Fills `target` with the image's bytes from `start` on. */
+  async readInto(target: Uint8Array, start: number): Promise<void> {
     const { pieces } = this;
-    const first = firstEndingAfter(pieces, start);
-    const sole = pieces[first];
-    // A range inside one file's blocks is the content itself: no copy.
-    if (sole !== undefined && sole.part === "data" && sole.start <= start && end <= sole.end)
-      return this.#data(sole.inode, start - sole.start, end - sole.start);
-    const out = new Uint8Array(end - start);
-    copyOverlap(out, start, this.#head, 0);
-    for (let i = first; i < pieces.length; i++) {
+    const end = start + target.length;
+    target.fill(0);
+    copyOverlap(target, start, this.#head, 0);
+    for (let i = firstEndingAfter(pieces, start); i < pieces.length; i++) {
       const piece = pieces[i] as Piece;
       if (piece.start >= end) break;
       const from = Math.max(start, piece.start);
-      if (piece.part === "inode") copyOverlap(out, start, await this.#inode(piece.inode), piece.start);
-      else copyOverlap(out, start, await this.#data(piece.inode, from - piece.start, Math.min(end, piece.end) - piece.start), from);
+      const part = target.subarray(from - start, Math.min(end, piece.end) - start);
+      if (piece.part === "inode") await this.#inode(piece.inode, from - piece.start, part);
+      else await this.#data(piece.inode, from - piece.start, part);
     }
-    return out;
   }
 
-  async #inode(inode: PlacedInode): Promise<Uint8Array> {
+  /** Fills `part` from byte `start` of an inode with its xattrs and inline data. */
+  async #inode(inode: PlacedInode, start: number, part: Uint8Array): Promise<void> {
     const { size, blockBytes, headSize } = inode;
-    const bytes = encodeInode(this.#layout, inode, size - blockBytes);
-    if (blockBytes < size) bytes.set(await this.#data(inode, blockBytes, size), headSize);
-    return bytes;
+    copyOverlap(part, start, encodeInode(this.#layout, inode), 0);
+    const from = Math.max(start, headSize);
+    const end = start + part.length;
+    if (blockBytes < size && from < end) await this.#data(inode, blockBytes + from - headSize, part.subarray(from - start));
   }
 
-  async #data(inode: PlacedInode, start: number, end: number): Promise<Uint8Array> {
-    if (isDirectory(inode)) return readDirectory(this.#layout, inode, start, end);
+  /** Fills `part` from byte `start` of an inode's data. */
+  async #data(inode: PlacedInode, start: number, part: Uint8Array): Promise<void> {
     const { node } = inode;
-    if (node.type === "symlink") return readLinkText(node.target, start, end);
-    return node.type === "file" ? readContent(node, start, end) : new Uint8Array(0);
+    if (node.type === "file") await readContent(node, start, part);
+    else if (node.type === "symlink") part.set(readLinkText(node.target, start, start + part.length));
+    else if (isDirectory(inode)) part.set(readDirectory(this.#layout, inode, start, start + part.length));
   }
 }
 
-async function readContent({ path, content }: FileNode, start: number, end: number): Promise<Uint8Array> {
-  const bytes = await content.read(start, end);
-  if (bytes.length !== end - start) {
+async function readContent({ path, content }: FileNode, start: number, part: Uint8Array): Promise<void> {
+  if (content.readInto !== undefined) return content.readInto(part, start);
+  const bytes = await content.read(start, start + part.length);
+  if (bytes.length !== part.length) {
     throw new DiskError("CONTENT_CHANGED", "a content gave another number of bytes than was asked for", {
       path,
       offset: start,
-      expected: `${end - start} bytes`,
+      expected: `${part.length} bytes`,
       found: `${bytes.length}`,
     });
   }
-  return bytes;
+  part.set(bytes);
 }
 
 function firstEndingAfter(pieces: readonly Piece[], position: number): number {
