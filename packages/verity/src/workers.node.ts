@@ -81,7 +81,9 @@ async function runHere(job: UnitJob, counter: Int32Array, arrived: (unit: number
   }
 }
 
+// A bundler that keeps names wraps functions in calls of a helper, which the text of one function does not bring along.
 const workerSource = `
+const __name = (value) => value;
 const { parentPort, workerData } = require("node:worker_threads");
 const { readSync, writeSync } = require("node:fs");
 const { createHash, hash } = require("node:crypto");

@@ -1,4 +1,4 @@
-import { crc32 } from "@imgkit/bytes";
+import { crc32, equalBytes, memorySource } from "@imgkit/bytes";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { entryStruct, headerStruct, mbrRecordStruct, type RawHeader } from "../src/gpt/structs.ts";
@@ -129,6 +129,14 @@ test("with both copies broken reading is an error and verifying a list", async (
 
 test.each([0, 100, 512, 1000, 1536, 5000])("a disk of %i bytes, or without a table, is no GPT", async (size) => {
   await expect(readGpt(new SparseDisk(size))).rejects.toMatchObject({ code: "NOT_GPT" });
+});
+
+test("a source that hands out views of a Node Buffer is read and not written to", async () => {
+  const disk = diskOf(table);
+  const bytes = Buffer.from(disk.read(0, disk.size));
+  const before = Uint8Array.from(bytes);
+  for (let i = 0; i < 2; i++) expect(await verifyGpt(memorySource(bytes))).toEqual([]);
+  expect(equalBytes(bytes, before)).toBe(true);
 });
 
 test("data hidden between the structures is found when asked for", async () => {

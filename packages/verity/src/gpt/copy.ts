@@ -48,7 +48,8 @@ export async function readCopy(disk: DiskView, place: "primary" | "backup", lba:
   if (header.headerSize < headerStruct.size || header.headerSize > sectorSize) {
     usable = report("HEADER_SIZE", "headerSize", "impossible header size", `92 to ${sectorSize}`, header.headerSize);
   } else {
-    const covered = sector.slice(0, header.headerSize);
+    // A copy, which `slice` of a Node Buffer is not.
+    const covered = Uint8Array.from(sector.subarray(0, header.headerSize));
     covered.fill(0, fields.headerCrc.at, fields.headerCrc.at + fields.headerCrc.length);
     const crc = crc32(covered);
     if (crc !== header.headerCrc) usable = report("HEADER_CRC", "headerCrc", "the header does not match its CRC", hex(crc), hex(header.headerCrc));
