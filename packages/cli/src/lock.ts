@@ -1,5 +1,5 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
-import { readError } from "@imgkit/bytes/node";
+import { readError, statPath } from "@imgkit/bytes/node";
 import { type Lock, parseLock } from "@imgkit/core";
 
 /**
@@ -7,6 +7,8 @@ import { type Lock, parseLock } from "@imgkit/core";
  * @throws CoreError BAD_LOCK; BytesError NOT_FOUND, READ_FAILED.
  */
 export function readLock(path: string): Lock | undefined {
+  // Opening a fifo would wait for its writer.
+  if (statPath(path)?.isFile() !== true) return undefined;
   try {
     if (firstByte(path) !== 0x7b) return undefined;
     return parseLock(readFileSync(path, "utf8"), path);
