@@ -62,9 +62,10 @@ function headline({ verdict, differences }: Comparison, a: string, b: string, ca
 function* groupLines({ code, sentence, found }: CauseGroup, { all, bytes }: ReportOptions): Generator<string> {
   yield "";
   yield `${found.length} × ${sentence} [${code}]`;
-  for (const { path, kind, detail } of all ? found : found.slice(0, SHOWN)) {
-    yield `  /${path}: ${detail}`;
-    const dump = kind === "content" ? bytes.get(path) : undefined;
+  for (const { path, detail, offset } of all ? found : found.slice(0, SHOWN)) {
+    // What is unknown says where by itself.
+    yield `  /${path}: ${detail}${offset === undefined || code === "unknown" ? "" : ` (from byte ${offset} on)`}`;
+    const dump = offset === undefined ? undefined : bytes.get(path);
     if (dump !== undefined) for (const side of dump) yield `    ${dumpLine(side)}`;
   }
   if (!all && found.length > SHOWN) yield `  … and ${found.length - SHOWN} more (--all lists them)`;

@@ -52,7 +52,7 @@ describe("diff", () => {
   /etc/new: a file only in the second
 
 1 × dates or times in text [embedded-date]
-  /etc/motd: line 1: "Built 2023-11-14" and "Built 2023-12-24"
+  /etc/motd: line 1: "Built 2023-11-14" and "Built 2023-12-24" (from byte 12 on)
     42 75 69 6c 74 20 32 30 32 33 2d 31 31 2d 31 34  Built 2023-11-14
     42 75 69 6c 74 20 32 30 32 33 2d 31 32 2d 32 34  Built 2023-12-24
 

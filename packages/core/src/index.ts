@@ -9,6 +9,7 @@ export {
   type ExplainedDifference,
   type ExplainOptions,
   explainTrees,
+  type FoundIn,
   groupCauses,
   type TreeExplanation,
 } from "./explain/explain.ts";

@@ -79,7 +79,7 @@ async function explainDifference(difference: Difference, { a, b, facts, packages
   }
   if (difference.kind !== "content") return [causeOfMetadata(difference, facts.a, facts.b)];
   const known = causeOfPath(path);
-  if (known !== undefined) return [{ ...known, detail: `${known.detail}; content from byte ${difference.offset} on` }];
+  if (known !== undefined) return [known];
   const pair = contents(path, a, b);
   return pair === undefined ? [found("unknown", "no content")] : explainContent(pair, difference.offset, decompress);
 }
@@ -95,16 +95,26 @@ function contents(path: string, a: Tree, b: Tree): Pair | undefined {
 export interface CauseGroup extends Cause {
   readonly code: CauseCode;
   /** One for each difference, in the trees' order. */
-  readonly found: readonly { readonly path: string; readonly kind: Difference["kind"]; readonly detail: string }[];
+  readonly found: readonly FoundIn[];
+}
+
+/** One difference of a cause. */
+export interface FoundIn {
+  readonly path: string;
+  readonly kind: Difference["kind"];
+  readonly detail: string;
+  /** Of a content: where its first difference is, in bytes. */
+  readonly offset: number | undefined;
 }
 
 /** The causes of an explanation in the order of the table, each with what it was found in. */
 export function groupCauses(differences: readonly ExplainedDifference[]): CauseGroup[] {
-  const groups = new Map<CauseCode, { path: string; kind: Difference["kind"]; detail: string }[]>();
+  const groups = new Map<CauseCode, FoundIn[]>();
   for (const { difference, causes: all } of differences) {
     for (const { code, detail } of all) {
       const group = groups.get(code);
-      const one = { path: difference.path, kind: difference.kind, detail };
+      const { path, kind } = difference;
+      const one = { path, kind, detail, offset: kind === "content" ? difference.offset : undefined };
       if (group === undefined) groups.set(code, [one]);
       else group.push(one);
     }
