@@ -28,7 +28,8 @@ async function* inflate(reader: StreamReader): AsyncGenerator<Uint8Array, void, 
     for (;;) {
       const out = engine.read() as Uint8Array | null;
       if (out !== null) {
-        yield out;
+        // A plain array: `slice` of a Buffer would be no copy.
+        yield new Uint8Array(out.buffer, out.byteOffset, out.length);
       } else if (failure !== undefined) {
         throw translate(failure, reader);
       } else if (ended) {

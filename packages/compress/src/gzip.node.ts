@@ -51,7 +51,9 @@ async function threadedEngine(workers: number | undefined): Promise<ChunkEngine>
 }
 
 // From text, as in @imgkit/verity: a file name would differ between the sources (.ts, which Node 20 cannot load) and the build (.js).
+// A bundler that keeps names wraps functions in calls of a helper, which the text of one function does not bring along.
 const threadSource = `
+const __name = (value) => value;
 const { parentPort, workerData } = require("node:worker_threads");
 const compress = (${createChunkCompressor.toString()})(new WebAssembly.Instance(workerData), ${DICTIONARY_SIZE});
 parentPort.on("message", (job) => {

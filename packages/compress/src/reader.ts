@@ -10,6 +10,11 @@ export interface DecompressOptions {
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 
+/** The same bytes as a plain array: `slice` of a Node Buffer would be no copy. */
+function plain(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
 /** Pulls a stream of chunks and knows at which byte of it the format stands. */
 export class StreamReader {
   /** The chunk being read, and the index in it of the next byte. Empty before the first `fill`. */
@@ -38,7 +43,7 @@ export class StreamReader {
       this.before += this.chunk.length;
       this.at = 0;
       this.ended = next.done === true;
-      this.chunk = this.ended ? NOTHING : next.value;
+      this.chunk = this.ended ? NOTHING : plain(next.value);
     }
     return true;
   }
