@@ -15,7 +15,7 @@ import { CliError } from "./errors.ts";
 import type { Io } from "./io.ts";
 import { targetOf } from "./kind.ts";
 import { readLock } from "./lock.ts";
-import { addEpochOption, type EpochOptions, epochOf } from "./options.ts";
+import { type EpochOptions, epochOf } from "./options.ts";
 import type { Progress } from "./progress.ts";
 import type { RecordedFile } from "./record.ts";
 import { isFileSystemImage, type OpenedSource, openSource } from "./source.ts";
@@ -31,7 +31,9 @@ export const whatIsRead: string =
   "a directory, a tar (plain, gzip, zstd, xz), - for a tar on standard input, an OCI layout (oci:DIR[:TAG]), a disk or EROFS image, mmdebstrap:SUITE or a lock";
 
 export function addReadOptions(command: Command): Command {
-  return addEpochOption(command).option("--no-xattrs", "do not read extended attributes of a directory");
+  return command
+    .option("--epoch <seconds>", "the time for mmdebstrap: and a lock to build with; wins over SOURCE_DATE_EPOCH")
+    .option("--no-xattrs", "do not read extended attributes of a directory");
 }
 
 /** Opens any X for reading its tree; nothing of it is changed. */
