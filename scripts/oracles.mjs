@@ -10,6 +10,7 @@ const tools = [
   ["/usr/bin/setfacl", "acl"],
   ["/usr/bin/setfattr", "attr"],
   ["/sbin/veritysetup", "cryptsetup-bin"],
+  ["/usr/sbin/debootstrap", "debootstrap"],
   ["/sbin/mke2fs", "e2fsprogs"],
   ["/usr/bin/mkfs.erofs", "erofs-utils"],
   ["/sbin/sfdisk", "fdisk"],
