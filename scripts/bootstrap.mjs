@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-const pnpm = "pnpm@12.21.0";
+export const pnpm = "pnpm@12.21.0";
 const minimum = [20, 19];
 const stamp = join(root, "node_modules", ".cache", "imgkit", "installed");
 
