@@ -34,5 +34,13 @@ export function pacedSource<Source extends ByteSource>(source: Source): Source {
       await turn(end - start);
       return source.read(start, end);
     },
+    ...(source.readInto === undefined
+      ? {}
+      : {
+          async readInto(target: Uint8Array, start: number) {
+            await turn(target.length);
+            await source.readInto?.(target, start);
+          },
+        }),
   };
 }
