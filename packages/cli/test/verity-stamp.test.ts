@@ -239,3 +239,12 @@ describe("on any system", () => {
     expectFailure(await here(["verity", "stamp", disk, "-o", "/dev/null"]), 2, /not a regular file/);
   });
 });
+
+oracle("veritysetup")("veritysetup's --data-blocks 0 is all of the data, as no number is", async () => {
+  const data = scratch.write("data", pseudoRandomBytes(4, 40 * 4096));
+  const flags = ["-s", "ab", "--uuid", opt, "--data-blocks", "0"];
+  const theirs = execFileSync("veritysetup", ["format", data, scratch.at("tree-1"), ...flags], { encoding: "utf8" });
+  const ours = await here(["verity", "format", data, scratch.at("tree-2"), ...flags]);
+  expect(ours.stdout.toString()).toBe(theirs.replace("tree-1", "tree-2"));
+  expect(fs.readFileSync(scratch.at("tree-2")).equals(fs.readFileSync(scratch.at("tree-1")))).toBe(true);
+});

@@ -76,7 +76,7 @@ export function addVerity(program: Command, context: Context): void {
 
 function addHashOptions(command: Command): Command {
   return addParamOptions(command)
-    .option("--data-blocks <blocks>", "how many blocks of the data are covered (default, and 0: all)", blockCount)
+    .option("--data-blocks <blocks>", "how many blocks of the data are covered (default, and 0: all)", integer)
     .option("--hash-offset <bytes>", "where the hash area starts in HASH", integer, 0)
     .option("--no-superblock", "there is no superblock: give all parameters")
     .option("--root-hash-file <file>", "read the root hash from there, or write it there (format)")
@@ -85,8 +85,8 @@ function addHashOptions(command: Command): Command {
 }
 
 /** veritysetup takes 0 for all. */
-function blockCount(text: string): number | undefined {
-  return integer(text) || undefined;
+function blocksOf({ dataBlocks }: HashOptions): { readonly dataBlocks?: number } {
+  return dataBlocks ? { dataBlocks } : {};
 }
 
 async function format(data: string, hash: string, options: FormatOptions, context: Context): Promise<void> {
@@ -98,7 +98,7 @@ async function format(data: string, hash: string, options: FormatOptions, contex
   const progress = startProgress(io, "verity format", options.progress && !options.quiet);
   const { rootHash, layout } = await formatVerityFiles(data, hash, {
     ...paramsOf(options, options.salt ?? deriveVeritySalt(options.seed)),
-    ...(options.dataBlocks === undefined ? {} : { dataBlocks: options.dataBlocks }),
+    ...blocksOf(options),
     hashOffset: options.hashOffset,
     superblock: options.superblock,
     uuid,
@@ -137,7 +137,7 @@ async function verify(data: string, hash: string, root: string | undefined, opti
     ...(options.superblock
       ? {}
       : {
-          params: { ...paramsOf(options, options.salt ?? new Uint8Array(0)), ...(options.dataBlocks === undefined ? {} : { dataBlocks: options.dataBlocks }) },
+          params: { ...paramsOf(options, options.salt ?? new Uint8Array(0)), ...blocksOf(options) },
         }),
     onProgress: (done, total) => progress.update(done, total),
   }).finally(() => progress.end());
@@ -202,7 +202,7 @@ async function root(data: string, options: FormatOptions, context: Context): Pro
   const progress = startProgress(io, "verity root", options.progress && !options.quiet);
   const rootHash = await rootHashOfFile(data, {
     ...params,
-    ...(options.dataBlocks === undefined ? {} : { dataBlocks: options.dataBlocks }),
+    ...blocksOf(options),
     onProgress: (done, total) => progress.update(done, total),
   }).finally(() => progress.end());
   if (options.json) await printJson(io, { command: "verity root", data, rootHash: toHex(rootHash), hash: params.hash, salt: toHex(params.salt) });
