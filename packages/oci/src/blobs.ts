@@ -24,14 +24,17 @@ export interface BlobId {
   readonly size: number;
 }
 
-/** Where blobs can also be put. A blob is only ever kept under the digest that its bytes have. */
-export interface BlobStore extends BlobReader {
+/** Where blobs can be put. */
+export interface BlobSink {
   /**
    * Stores a stream under its SHA-256 digest.
    * @throws OciError BLOB_MISMATCH when `expected` says otherwise (at the first byte too many, if its size is given): nothing is kept.
    */
   put(stream: ByteStream, expected?: Partial<BlobId>): Promise<BlobId>;
 }
+
+/** Where blobs can be both read and put. A blob is only ever kept under the digest that its bytes have. */
+export interface BlobStore extends BlobReader, BlobSink {}
 
 /** A store in memory. */
 export function memoryBlobs(sha256: Sha256Engine = portableEngines.sha256): BlobStore {

@@ -3,4 +3,4 @@ import { decompress, gzip } from "@imgkit/compress/node";
 import type { Engines } from "./engines.ts";
 
 /** The fastest engines that Node has. They give the same bytes as the portable ones. */
-export const nodeEngines: Engines = { sha256: nativeSha256, gzip: (stream) => gzip(stream), decompress };
+export const nodeEngines: Engines = { sha256: nativeSha256, gzip, decompress };

@@ -1,5 +1,5 @@
 export { type ArchiveOptions, archiveFiles, writeArchive } from "./archive.ts";
-export { type BlobId, type BlobReader, type BlobSource, type BlobStore, memoryBlobs, readBlob } from "./blobs.ts";
+export { type BlobId, type BlobReader, type BlobSink, type BlobSource, type BlobStore, memoryBlobs, readBlob } from "./blobs.ts";
 export { type CheckedDocument, type CheckOptions, checkDocument, type DocumentKind, parseConfig, parseIndex, parseManifest } from "./check.ts";
 export { blobPath, createDigester, type Digester, type DigestParts, parseDigest } from "./digest.ts";
 export { type Engines, portableEngines } from "./engines.ts";

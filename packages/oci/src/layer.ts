@@ -1,14 +1,15 @@
 // layer.md: a layer is a tar, packed or not. Its digest is that of the blob, its diff_id that of the tar.
 import { type ByteStream, isZero } from "@imgkit/bytes";
+import type { GzipLevel } from "@imgkit/compress";
 import { tarChecksumFits } from "@imgkit/core";
-import type { BlobStore } from "./blobs.ts";
+import type { BlobSink } from "./blobs.ts";
 import { createDigester } from "./digest.ts";
 import { type Engines, portableEngines } from "./engines.ts";
 import { OciError } from "./errors.ts";
 import { type LayerCompression, layerMediaType } from "./media.ts";
 import type { Descriptor } from "./types.ts";
 
-/** A layer whose blob is in a store. */
+/** A layer whose blob is where it was put. */
 export interface Layer {
   readonly descriptor: Descriptor;
   /** The digest of the uncompressed tar. */
@@ -20,16 +21,18 @@ export interface Layer {
 export interface AddLayerOptions {
   /** Default gzip. */
   readonly compression?: LayerCompression;
+  /** Of gzip. Default `default`. */
+  readonly level?: GzipLevel;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly engines?: Engines;
 }
 
 /**
- * Packs a tar into a store, computing diff_id and digest in the same pass.
+ * Packs a tar and puts the blob into a store, or wherever `put` writes it, computing diff_id and digest in the same pass.
  * @throws OciError BAD_LAYER when the stream is no uncompressed tar; UNSUPPORTED_COMPRESSION for zstd. Nothing is kept then.
  */
-export async function addLayer(store: BlobStore, tar: ByteStream, options: AddLayerOptions = {}): Promise<Layer> {
-  const { compression = "gzip", annotations, engines = portableEngines } = options;
+export async function addLayer(store: BlobSink, tar: ByteStream, options: AddLayerOptions = {}): Promise<Layer> {
+  const { compression = "gzip", level = "default", annotations, engines = portableEngines } = options;
   if (compression === "zstd") {
     throw new OciError("UNSUPPORTED_COMPRESSION", "zstd layers are not written: the bytes of zstd encoders change with their version", {
       hint: "Use gzip, whose bytes are fixed by gzip/1, or none.",
@@ -44,7 +47,7 @@ export async function addLayer(store: BlobStore, tar: ByteStream, options: AddLa
       yield chunk;
     }
   })();
-  const { digest, size } = await store.put(compression === "gzip" ? engines.gzip(watched) : watched);
+  const { digest, size } = await store.put(compression === "gzip" ? engines.gzip(watched, { level }) : watched);
   const descriptor = { mediaType: layerMediaType(compression), digest, size, ...(annotations === undefined ? {} : { annotations }) };
   return { descriptor, diffId: digester.digest(), tarSize };
 }
