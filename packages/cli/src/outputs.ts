@@ -1,7 +1,11 @@
 import { realpathSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
+import type { ByteStream } from "@imgkit/bytes";
 import { createOutput, statPath } from "@imgkit/bytes/node";
+import type { Context } from "./context.ts";
+import { type Digested, digesting } from "./digest.ts";
 import { CliError } from "./errors.ts";
+import { type Io, writeAll } from "./io.ts";
 
 /** Standard output by a name of the host's: it need not be possible to open that (a socket), and it is no file to replace. */
 const standardOutput = new Set(["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]);
@@ -9,6 +13,35 @@ const standardOutput = new Set(["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]);
 /** `-` for every name of standard output. */
 export function outputName(path: string): string {
   return standardOutput.has(path) ? "-" : path;
+}
+
+/**
+ * Sets standard output aside for an output that is written there, such as "the tar".
+ * @throws CliError USAGE when --json wants it too, or when it is a terminal.
+ */
+export function claimStandardOutput(what: string, output: string, options: { readonly json?: boolean }, context: Context): void {
+  if (output !== "-") return;
+  if (options.json) throw new CliError("USAGE", "--json and -o - both want standard output", { hint: `Write ${what} to a file, or leave --json out.` });
+  if (context.io.stdout.isTTY)
+    throw new CliError("USAGE", `${what} is not written to a terminal`, { hint: "Give -o FILE, or send standard output to a file or a pipe." });
+  context.stdoutTaken = true;
+}
+
+/** Writes a stream to a file, which appears whole or not at all, or with `-` to standard output. */
+export async function writeOutput(stream: ByteStream, output: string, io: Io): Promise<Digested> {
+  const bytes = digesting(stream);
+  if (output === "-") {
+    for await (const chunk of bytes.stream) await writeAll(io.stdout, chunk);
+    return bytes.result();
+  }
+  const file = createOutput(output);
+  try {
+    for await (const chunk of bytes.stream) file.append(chunk);
+    file.commit();
+  } finally {
+    file.abort();
+  }
+  return bytes.result();
 }
 
 /**

@@ -6,6 +6,7 @@ import { addDisk } from "./commands/disk.ts";
 import { addExtract } from "./commands/extract.ts";
 import { addGpt } from "./commands/gpt.ts";
 import { addImage } from "./commands/image.ts";
+import { addLayerCommand } from "./commands/layer.ts";
 import { addLock } from "./commands/lock.ts";
 import { addLs } from "./commands/ls.ts";
 import { addRootfs } from "./commands/rootfs.ts";
@@ -25,6 +26,7 @@ export function makeProgram(context: Context): Command {
     .exitOverride()
     .configureOutput({ writeOut: (text) => context.io.stdout.write(text), writeErr: () => undefined });
   addRootfs(program, context);
+  addLayerCommand(program, context);
   addImage(program, context);
   addDisk(program, context);
   addGpt(program, context);

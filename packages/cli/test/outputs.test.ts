@@ -13,6 +13,7 @@ afterAll(() => scratch.remove());
 /** Each command that writes an output of its own, with a source of 2 MiB that does not compress. */
 const writers: readonly [name: string, args: (output: string) => string[]][] = [
   ["rootfs", (output) => ["rootfs", scratch.at("tree"), "-o", output, ...epoch]],
+  ["layer", (output) => ["layer", scratch.at("tree"), "-o", output, ...epoch]],
   ["image", (output) => ["image", scratch.at("tree"), "-o", output, ...epoch]],
   ["disk", (output) => ["disk", scratch.at("tree"), "-o", output, ...epoch]],
   ["verity format", (output) => ["verity", "format", scratch.at("data"), output]],

@@ -1,12 +1,11 @@
-import { createOutput, nativeSha256, writeFileAtomic } from "@imgkit/bytes/node";
+import { nativeSha256, writeFileAtomic } from "@imgkit/bytes/node";
 import { writeMtree, writeTar } from "@imgkit/core";
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { type Digested, digesting } from "../digest.ts";
-import { CliError } from "../errors.ts";
-import { note, printJson, printLine, writeAll } from "../io.ts";
+import { note, printJson, printLine } from "../io.ts";
 import { addOutputOptions, addRecordOption, epochOf, type OutputOptions, type RecordOptions } from "../options.ts";
-import { checkSideOutputs, outputName } from "../outputs.ts";
+import { checkSideOutputs, claimStandardOutput, outputName, writeOutput } from "../outputs.ts";
 import { type PreparedSource, prepareSource } from "../prepare.ts";
 import { startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
@@ -45,12 +44,7 @@ export function addRootfs(program: Command, context: Context): void {
 
 async function rootfs(spec: string, options: RootfsOptions, context: Context): Promise<void> {
   const { io } = context;
-  const toStdout = options.output === "-";
-  if (toStdout && options.json)
-    throw new CliError("USAGE", "--json and -o - both want standard output", { hint: "Write the tar to a file, or leave --json out." });
-  if (toStdout && io.stdout.isTTY)
-    throw new CliError("USAGE", "a tar is not written to a terminal", { hint: "Give -o FILE, or send standard output to a file or a pipe." });
-  context.stdoutTaken = toStdout;
+  claimStandardOutput("the tar", options.output, options, context);
   const epoch = epochOf(options, io);
   checkSideOutputs(options.output, { "--record": options.record, "--mtree": options.mtree });
   const progress = startProgress(io, "rootfs", options.progress && !options.quiet);
@@ -58,7 +52,7 @@ async function rootfs(spec: string, options: RootfsOptions, context: Context): P
     const source = await prepareSource(spec, options, epoch, io, progress);
     try {
       const mtree = options.mtree === undefined ? [] : [await specification(source, options.mtree)];
-      const written = await write(source, options.output, epoch, context, (bytes) => progress.update(bytes));
+      const written = await writeOutput(writeTar(source.tree, { epoch, onProgress: (bytes) => progress.update(bytes) }), options.output, io);
       progress.end();
       if (options.record !== undefined) {
         const outputs = [{ name: options.output, kind: "file" as const, ...written }, ...mtree];
@@ -77,22 +71,6 @@ async function specification(source: PreparedSource, path: string): Promise<Reco
   const text = digesting(writeMtree(source.tree, { sha256: nativeSha256 }));
   await writeFileAtomic(path, text.stream);
   return { name: path, kind: "file", ...text.result() };
-}
-
-async function write(source: PreparedSource, path: string, epoch: number, context: Context, onProgress: (bytes: number) => void): Promise<Digested> {
-  const tar = digesting(writeTar(source.tree, { epoch, onProgress }));
-  if (path === "-") {
-    for await (const chunk of tar.stream) await writeAll(context.io.stdout, chunk);
-    return tar.result();
-  }
-  const output = createOutput(path);
-  try {
-    for await (const chunk of tar.stream) output.append(chunk);
-    output.commit();
-  } finally {
-    output.abort();
-  }
-  return tar.result();
 }
 
 async function report(source: PreparedSource, written: Digested, options: RootfsOptions, epoch: number, context: Context): Promise<void> {
