@@ -34,10 +34,13 @@ export class MemberReader {
   #entries = 0;
   #metadata = 0;
 
-  constructor(source: ByteSource, name: string, limits: TarLimits) {
+  readonly #endRequired: boolean;
+
+  constructor(source: ByteSource, name: string, limits: TarLimits, end: "required" | "optional") {
     this.source = source;
     this.name = name;
     this.limits = limits;
+    this.#endRequired = end === "required";
   }
 
   /** The next entry; undefined at the end of the archive. */
@@ -47,8 +50,9 @@ export class MemberReader {
     let longLink: Uint8Array | undefined;
     for (;;) {
       const offset = this.at;
-      const block = await this.bytes(BLOCK, "a header, or the two zero blocks that end a tar");
       const before = local !== undefined || longName !== undefined || longLink !== undefined;
+      if (!this.#endRequired && !before && offset >= this.source.size) return undefined;
+      const block = await this.bytes(BLOCK, "a header, or the two zero blocks that end a tar");
       if (block.every((byte) => byte === 0)) {
         if (before) this.refuse("TAR_TRUNCATED", "the archive ends after an extended header", offset);
         await this.#end();

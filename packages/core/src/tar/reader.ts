@@ -16,6 +16,11 @@ export interface ReadTarOptions {
   /** The archive's name in errors. */
   readonly name?: string;
   readonly limits?: Partial<TarLimits>;
+  /**
+   * Whether the archive must end in blocks of zeros, without which one that was cut off between two entries looks whole. `optional` is for
+   * bytes whose digest proves that they are all there: umoci writes layers without an end. Default `required`.
+   */
+  readonly end?: "required" | "optional";
 }
 
 /** Something in an archive that a Tree cannot carry. */
@@ -39,7 +44,7 @@ export interface TarContents {
  * on `..`; BAD_PATH, BAD_NODE, DUPLICATE_PATH, PARENT_NOT_DIRECTORY and BAD_LINK as `Tree.from` does.
  */
 export async function readTar(source: ByteSource, options: ReadTarOptions = {}): Promise<TarContents> {
-  const reader = new TarReader(source, options.name ?? "tar", { ...defaultTarLimits, ...options.limits });
+  const reader = new TarReader(source, options.name ?? "tar", { ...defaultTarLimits, ...options.limits }, options.end ?? "required");
   return reader.read();
 }
 
@@ -51,8 +56,8 @@ class TarReader {
   readonly #findings: TarFinding[] = [];
   #totalSize = 0;
 
-  constructor(source: ByteSource, name: string, limits: TarLimits) {
-    this.#members = new MemberReader(source, name, limits);
+  constructor(source: ByteSource, name: string, limits: TarLimits, end: "required" | "optional") {
+    this.#members = new MemberReader(source, name, limits, end);
   }
 
   async read(): Promise<TarContents> {
