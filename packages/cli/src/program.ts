@@ -1,45 +1,48 @@
 import { Command, CommanderError } from "commander";
-import { addCat } from "./commands/cat.ts";
-import { addCompletion } from "./commands/completion.ts";
-import { addDiff } from "./commands/diff.ts";
-import { addDisk } from "./commands/disk.ts";
-import { addExtract } from "./commands/extract.ts";
-import { addGpt } from "./commands/gpt.ts";
-import { addImage } from "./commands/image.ts";
-import { addLayerCommand } from "./commands/layer.ts";
-import { addLock } from "./commands/lock.ts";
-import { addLs } from "./commands/ls.ts";
-import { addRootfs } from "./commands/rootfs.ts";
-import { addVerify } from "./commands/verify.ts";
-import { addVerity } from "./commands/verity.ts";
 import type { Context } from "./context.ts";
 import { exitCode, failureOf } from "./errors.ts";
 import { type Io, note, printJson } from "./io.ts";
 import { version } from "./version.ts";
 
-/** The whole command line, described once: parsing, help and completion come from here. */
-export function makeProgram(context: Context): Command {
+type Adder = (program: Command, context: Context) => void;
+
+/** The commands in the order in which help names them. Each is loaded when it is asked for: most of a short run is the loading of code. */
+const commands: Readonly<Record<string, () => Promise<Adder>>> = {
+  rootfs: async () => (await import("./commands/rootfs.ts")).addRootfs,
+  layer: async () => (await import("./commands/layer.ts")).addLayerCommand,
+  image: async () => (await import("./commands/image.ts")).addImage,
+  disk: async () => (await import("./commands/disk.ts")).addDisk,
+  gpt: async () => (await import("./commands/gpt.ts")).addGpt,
+  lock: async () => (await import("./commands/lock.ts")).addLock,
+  diff: async () => (await import("./commands/diff.ts")).addDiff,
+  ls: async () => (await import("./commands/ls.ts")).addLs,
+  cat: async () => (await import("./commands/cat.ts")).addCat,
+  extract: async () => (await import("./commands/extract.ts")).addExtract,
+  verify: async () => (await import("./commands/verify.ts")).addVerify,
+  verity: async () => (await import("./commands/verity.ts")).addVerity,
+  completion: async () => (await import("./commands/completion.ts")).addCompletion,
+};
+
+/**
+ * The command line, described once: parsing, help and completion come from here. With `name` only that command is in it, which is
+ * all that a run of it needs; any other word, help and completion need the whole.
+ */
+export async function makeProgram(context: Context, name?: string): Promise<Command> {
   const program = new Command("imgkit")
     .description("Deterministic tars, OCI images and dm-verity disks from a root file system: every byte can be recomputed by anyone.")
     .version(version(), "-V, --version")
     .showHelpAfterError("(add --help for help)")
     .exitOverride()
     .configureOutput({ writeOut: (text) => context.io.stdout.write(text), writeErr: () => undefined });
-  addRootfs(program, context);
-  addLayerCommand(program, context);
-  addImage(program, context);
-  addDisk(program, context);
-  addGpt(program, context);
-  addLock(program, context);
-  addDiff(program, context);
-  addLs(program, context);
-  addCat(program, context);
-  addExtract(program, context);
-  addVerify(program, context);
-  addVerity(program, context);
-  addCompletion(program, context);
+  for (const load of wantedCommands(name)) (await load())(program, context);
   for (const command of program.commands) inheritSettings(program, command);
   return program;
+}
+
+function wantedCommands(name: string | undefined): readonly (() => Promise<Adder>)[] {
+  if (name === "--version" || name === "-V") return [];
+  const own = name === undefined || name === "completion" || !Object.hasOwn(commands, name) ? undefined : commands[name];
+  return own === undefined ? Object.values(commands) : [own];
 }
 
 function inheritSettings(parent: Command, command: Command): void {
@@ -53,8 +56,8 @@ function inheritSettings(parent: Command, command: Command): void {
  */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
   const context: Context = { io, argv, outcome: exitCode.done, stdoutTaken: false };
-  const program = makeProgram(context);
   try {
+    const program = await makeProgram(context, argv[0]);
     if (argv.length === 0) {
       io.stderr.write(program.helpInformation());
       return exitCode.input;

@@ -1,7 +1,7 @@
 export { detectFileSystem, type FileSystemInfo, type FileSystemKind } from "./disk/file-system.ts";
 export type { DiskFinding, DiskFindingCode } from "./disk/findings.ts";
 export { type DiskInput, type DiskLayout, type DiskOptions, type DiskRange, layoutDisk } from "./disk/layout.ts";
-export { type DiskIdentifiers, defaultSeed } from "./disk/seed.ts";
+export type { DiskIdentifiers } from "./disk/seed.ts";
 export { type DiskVerification, type VerifiedPair, type VerifyDiskOptions, verifyDisk } from "./disk/verify.ts";
 export { type DiskDescription, type DiskTarget, type PartitionDescription, type WriteDiskOptions, writeDisk } from "./disk/write.ts";
 export { readErofs } from "./erofs/reader.ts";

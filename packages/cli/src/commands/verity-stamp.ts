@@ -1,7 +1,6 @@
 import { toHex } from "@imgkit/bytes";
 import { openFile } from "@imgkit/bytes/node";
-import { defaultSeed } from "@imgkit/disk";
-import { deriveVeritySalt, deriveVerityUuid, type GptPartition, type GptTable, partitionTypeName, readGpt } from "@imgkit/verity";
+import { defaultSeed, deriveVeritySalt, deriveVerityUuid, type GptPartition, type GptTable, partitionTypeName, readGpt } from "@imgkit/verity";
 import { type Stamped, type StampPair, type StampResult, stampDisk } from "@imgkit/verity/node";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Context } from "../context.ts";

@@ -1,8 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fromHex, toHex } from "@imgkit/bytes";
 import { openFile, readError, writeFileAtomic } from "@imgkit/bytes/node";
-import { defaultSeed } from "@imgkit/disk";
-import { deriveVeritySalt, deriveVerityUuid, readSuperblock, type VerityCheck, verityLayout, veritysetupReport } from "@imgkit/verity";
+import { defaultSeed, deriveVeritySalt, deriveVerityUuid, readSuperblock, type VerityCheck, verityLayout, veritysetupReport } from "@imgkit/verity";
 import { formatVerityFiles, rootHashOfFile, verifyVerityFiles } from "@imgkit/verity/node";
 import type { Command } from "commander";
 import type { Context } from "../context.ts";

@@ -1,8 +1,8 @@
 import { equalBytes, toHex } from "@imgkit/bytes";
-import type { Superblock } from "@imgkit/verity";
+import { defaultSeed, type Superblock } from "@imgkit/verity";
 import type { DiskFinding } from "./findings.ts";
 import type { PairedPartitions } from "./pairs.ts";
-import { defaultSeed, deriveIdentifiers } from "./seed.ts";
+import { deriveIdentifiers } from "./seed.ts";
 
 /**
  * Holds the identifiers of a disk to the seed that they derive from: the given one, or the default one where the salt is the

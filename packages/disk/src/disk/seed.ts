@@ -1,13 +1,7 @@
 // Every identifier of a disk, from a seed: as systemd-repart derives them, so that nothing is random.
 
 import { formatUuid } from "@imgkit/bytes";
-import { deriveDiskUuid, deriveFileSystemUuid, derivePartitionUuid, deriveVeritySalt, deriveVerityUuid } from "@imgkit/verity";
-
-/**
- * The seed of a disk for which none was given: the first 16 bytes of SHA-256("imgkit disk/1"), stamped as a version 4 UUID.
- * Anybody can use it; it hides nothing.
- */
-export const defaultSeed = "19023611-1ac9-4f10-ae0d-1f79fe5d662f";
+import { defaultSeed, deriveDiskUuid, deriveFileSystemUuid, derivePartitionUuid, deriveVeritySalt, deriveVerityUuid } from "@imgkit/verity";
 
 export interface DiskIdentifiers {
   /** 32 bytes. */
