@@ -42,7 +42,7 @@ export interface Stamped {
 export interface StampResult {
   readonly table: GptTable;
   readonly pairs: readonly Stamped[];
-  /** `roothash=` and `usrhash=` for systemd's initrd, and `dm-mod.create=` for a kernel without one. */
+  /** `roothash=` and `usrhash=` (of the first of each) for systemd's initrd, and `dm-mod.create=` for a kernel without one. */
   readonly kernelOptions: readonly string[];
 }
 
@@ -198,17 +198,18 @@ async function writeStamped(disk: FileSource, output: OutputFile, read: GptRead,
 
 function kernelOptionsOf(pairs: readonly Stamped[]): string[] {
   const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
-  const hashes = pairs.flatMap(({ data, rootHash }) => {
-    const use = partitionTypeName(data.type)?.split("-")[0];
-    return use === "root" || use === "usr" ? [`${use}hash=${hex(rootHash)}`] : [];
+  // Of A and B of an updated system one is booted: the first.
+  const hashes = (["root", "usr"] as const).flatMap((use) => {
+    const first = pairs.find(({ data }) => partitionTypeName(data.type)?.split("-")[0] === use);
+    return first === undefined ? [] : [`${use}hash=${hex(first.rootHash)}`];
   });
-  const devices = pairs.map(({ data, verity, rootHash, layout }) => ({
-    name: (data.name || `part${data.number}`).replace(/[^A-Za-z0-9._-]/g, "_"),
-    layout,
-    rootHash,
-    dataUuid: data.uuid,
-    verityUuid: verity.uuid,
-  }));
+  const names = new Set<string>();
+  const devices = pairs.map(({ data, verity, rootHash, layout }) => {
+    const plain = (data.name || `part${data.number}`).replace(/[^A-Za-z0-9._-]/g, "_");
+    const name = names.has(plain) ? `${plain}-${data.number}` : plain;
+    names.add(name);
+    return { name, layout, rootHash, dataUuid: data.uuid, verityUuid: verity.uuid };
+  });
   return [...hashes, dmModCreate(devices)];
 }
 

@@ -120,6 +120,15 @@ test("two root partitions get a tree each, and keep them when stamped again", as
   await judge(path, second);
 });
 
+test("of two root partitions the first is in roothash=, and equal names are told apart", async () => {
+  const { path } = makeDisk((t) =>
+    addPartition(t, { type: types.root.data, name: "root", size: 1 << 20, attributes: 0n, uuid: "00000005-1111-4111-8111-111111111111" }),
+  );
+  const { kernelOptions, pairs } = await stampDisk(path, path, params);
+  const [root, usr] = pairs.map((p) => toHex(p.rootHash));
+  expect(kernelOptions).toEqual([`roothash=${root}`, `usrhash=${usr}`, expect.stringMatching(/^dm-mod\.create="root,,,ro,.*;usr,,,ro,.*;root-5,,,ro,/)]);
+});
+
 test("a tree never replaces a partition that the user did not name: one of the type asked for may hold anything", async () => {
   const { path, table } = makeDisk((t) =>
     addPartition(t, { type: commonTypes["linux-generic"], name: "home", size: 1 << 20, attributes: 0n, uuid: "00000005-1111-4111-8111-111111111111" }),
