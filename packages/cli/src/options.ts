@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { parseEpoch } from "@imgkit/core";
 import { type Command, InvalidArgumentError } from "commander";
 import { CliError } from "./errors.ts";
 import type { Io } from "./io.ts";
@@ -16,10 +15,6 @@ export interface RecordOptions {
   readonly record?: string;
 }
 
-export interface EpochOptions {
-  readonly epoch?: string;
-}
-
 export function addOutputOptions(command: Command): Command {
   return command
     .option("--json", "print one JSON document on standard output")
@@ -29,10 +24,6 @@ export function addOutputOptions(command: Command): Command {
 
 export function addRecordOption(command: Command): Command {
   return command.option("--record <file>", "write what it takes to run this again and compare: arguments, version, epoch, digests");
-}
-
-export function addEpochOption(command: Command): Command {
-  return command.option("--epoch <seconds>", "the time of the output, in seconds since 1970; wins over SOURCE_DATE_EPOCH");
 }
 
 export function parseSectorSize(text: string): 512 | 4096 {
@@ -51,15 +42,4 @@ export function cacheFolder(options: { readonly cache?: string }, io: Io): strin
 
 export function collectText(value: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), value];
-}
-
-/** The epoch of a run: the option, else the environment, else an error. No clock is ever asked. */
-export function epochOf(options: EpochOptions, io: Io): number {
-  const text = options.epoch ?? io.env.SOURCE_DATE_EPOCH;
-  if (text === undefined || text === "") {
-    throw new CliError("NO_EPOCH", "no epoch is given", {
-      hint: "Add --epoch SECONDS or set SOURCE_DATE_EPOCH: imgkit never reads the clock, so that anyone can recompute the output. For a git checkout: --epoch $(git log -1 --pretty=%ct)",
-    });
-  }
-  return parseEpoch(text);
 }

@@ -10,7 +10,8 @@ import {
   type XattrPolicy,
 } from "@imgkit/core";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { addEpochOption, collectText, type EpochOptions } from "./options.ts";
+import { addEpochOption, type EpochOptions } from "./epoch.ts";
+import { collectText } from "./options.ts";
 
 // The options that say what becomes of a source's tree, for every command that takes a source.
 

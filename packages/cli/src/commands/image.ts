@@ -3,9 +3,10 @@ import { addLayer, buildImage, checkTag, executionConfig, type ImageSettings, ty
 import { createLayout, type LayoutWriter, nodeEngines, splitLayoutReference } from "@imgkit/oci/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Context } from "../context.ts";
+import { epochOf } from "../epoch.ts";
 import { CliError } from "../errors.ts";
 import { note, printJson, printLine } from "../io.ts";
-import { addOutputOptions, addRecordOption, collectText, epochOf, type OutputOptions, type RecordOptions } from "../options.ts";
+import { addOutputOptions, addRecordOption, collectText, type OutputOptions, type RecordOptions } from "../options.ts";
 import { checkSideOutputs } from "../outputs.ts";
 import { prepareSource } from "../prepare.ts";
 import { type Progress, startProgress } from "../progress.ts";
