@@ -175,7 +175,7 @@ async function writeStamped(disk: FileSource, output: OutputFile, read: GptRead,
   const { sectorSize } = table;
   const range = (p: GptPartition): ByteRange => ({ start: p.firstLba * sectorSize, end: (p.lastLba + 1) * sectorSize });
   // Old trees are not copied: what a new one does not cover is zero.
-  copyDisk(
+  await copyDisk(
     disk,
     output,
     plan.pairs.map(({ verity }) => range(partitionOf(table, verity))),
@@ -215,8 +215,8 @@ function kernelOptionsOf(pairs: readonly Stamped[]): string[] {
 
 const copySize = 1024 * 1024;
 
-/** Copies what is not zero, less some ranges: a sparse disk stays sparse. */
-function copyDisk(disk: FileSource, output: OutputFile, without: readonly ByteRange[]): void {
+/** Copies what is not zero, less some ranges: a sparse disk stays sparse. Lets go of the event loop, so that signals are heard. */
+async function copyDisk(disk: FileSource, output: OutputFile, without: readonly ByteRange[]): Promise<void> {
   const buffer = new Uint8Array(copySize);
   const keep = [...without, { start: disk.size, end: disk.size }].sort((a, b) => a.start - b.start);
   let at = 0;
@@ -227,6 +227,7 @@ function copyDisk(disk: FileSource, output: OutputFile, without: readonly ByteRa
       readFully(disk.fd, part, at, disk.path);
       if (!isZero(part)) output.writeAt(at, part);
       at += size;
+      await new Promise((resolve) => setImmediate(resolve));
     }
     at = Math.max(at, end);
   }

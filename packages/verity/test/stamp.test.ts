@@ -120,6 +120,22 @@ test("two root partitions get a tree each, and keep them when stamped again", as
   await judge(path, second);
 });
 
+test("signals are heard while a large disk is copied", async () => {
+  const { path } = makeDisk();
+  let turns = 0;
+  let running = true;
+  const count = (): void => {
+    turns += 1;
+    if (running) setImmediate(count);
+  };
+  setImmediate(count);
+  await stampDisk(path, path, params).finally(() => {
+    running = false;
+  });
+  // 16 MiB, less two trees, in pieces of 1 MiB.
+  expect(turns).toBeGreaterThan(10);
+});
+
 test("of two root partitions the first is in roothash=, and equal names are told apart", async () => {
   const { path } = makeDisk((t) =>
     addPartition(t, { type: types.root.data, name: "root", size: 1 << 20, attributes: 0n, uuid: "00000005-1111-4111-8111-111111111111" }),
