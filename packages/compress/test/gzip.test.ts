@@ -1,10 +1,12 @@
+import { Worker } from "node:worker_threads";
 import { gunzipSync } from "node:zlib";
 import { type ByteStream, collect, crc32, toHex } from "@imgkit/bytes";
 import fc from "fast-check";
 import { gunzipSync as fflateGunzip } from "fflate";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { oracle } from "../../../test/oracle.ts";
 import { crc32Combine, crc32Shift } from "../src/crc32-combine.ts";
+import { CompressError } from "../src/errors.ts";
 import { gunzip } from "../src/gunzip.ts";
 import { gzip as nodeGzip } from "../src/gzip.node.ts";
 import { type GzipLevel, gzip } from "../src/gzip.ts";
@@ -174,6 +176,49 @@ describe("threads", () => {
       throw new RangeError("the disk is on fire");
     }
     await expect(collect(nodeGzip(source(), { workers: 2 }))).rejects.toThrow("the disk is on fire");
+  });
+
+  const { postMessage } = Worker.prototype;
+  test.each<[how: string, instead: (this: Worker) => void, message: RegExp]>([
+    [
+      "ends",
+      function () {
+        void this.terminate();
+      },
+      /^a compressing thread failed: it ended with code 1$/,
+    ],
+    [
+      "throws",
+      function () {
+        postMessage.call(this, { buffer: null });
+      },
+      /^a compressing thread failed: .*null/,
+    ],
+  ])("a thread that %s is WORKER_FAILED, the source is closed and the other threads end", async (_, instead, message) => {
+    const before = process.getActiveResourcesInfo().filter((kind) => kind === "Worker" || kind === "MessagePort").length;
+    let closed = false;
+    function* source(): Generator<Uint8Array> {
+      try {
+        for (;;) yield noise(MIB);
+      } finally {
+        closed = true;
+      }
+    }
+    let jobs = 0;
+    const spy = vi.spyOn(Worker.prototype, "postMessage").mockImplementation(function (this: Worker, ...job: Parameters<Worker["postMessage"]>) {
+      // The third of the first thread: it has done work before.
+      if (++jobs === 5) instead.call(this);
+      else postMessage.apply(this, job);
+    });
+    try {
+      const error = await collect(nodeGzip(source(), { workers: 2 })).catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(CompressError);
+      expect(error).toMatchObject({ code: "WORKER_FAILED", kind: "system", message: expect.stringMatching(message), cause: expect.any(Error) });
+    } finally {
+      spy.mockRestore();
+    }
+    expect(closed).toBe(true);
+    expect(process.getActiveResourcesInfo().filter((kind) => kind === "Worker" || kind === "MessagePort")).toHaveLength(before);
   });
 
   test.each([0, 1.5, 65, Number.NaN])("%s workers are refused", (workers) => {
