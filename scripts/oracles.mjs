@@ -35,16 +35,19 @@ const tools = [
   ["/usr/bin/zstd", "zstd"],
 ];
 
+/** What only the tests of a long run ask for: they are hundreds of megabytes. */
+const longTools = [["/usr/bin/chromium", "chromium"]];
+
 /** What GNU tar 1.35 needs to start, from Debian 13. */
 const tarPackages = "tar,libacl1,libselinux1,libc6,libpcre2-8-0";
 
-/** Installs what is missing; returns one line for each thing that could not be. */
-export function installOracles() {
-  return [installPackages(), installTar()].filter((line) => line !== undefined);
+/** Installs what is missing, with `long` for the long tests too; returns one line for each thing that could not be. */
+export function installOracles(long = false) {
+  return [installPackages(long ? [...tools, ...longTools] : tools), installTar()].filter((line) => line !== undefined);
 }
 
-function installPackages() {
-  const missing = tools.filter(([file]) => !existsSync(file));
+function installPackages(wanted) {
+  const missing = wanted.filter(([file]) => !existsSync(file));
   if (missing.length === 0) return undefined;
   const without = `oracles: without ${names(missing)}`;
   if (!works("apt-get", "--version")) return `${without}: this machine has no apt`;
@@ -92,4 +95,4 @@ function failure(command, ...args) {
   return ok ? undefined : `${command === "sudo" || command === "env" ? "apt-get" : command} failed: ${output.split("\n").at(-1)}`;
 }
 
-if (isMain(import.meta.url)) for (const line of installOracles()) console.error(line);
+if (isMain(import.meta.url)) for (const line of installOracles(process.argv.includes("--long"))) console.error(line);
