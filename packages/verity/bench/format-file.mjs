@@ -1,4 +1,4 @@
-// Formats one file with the library: what bench/verity.mjs measures beside the command.
+// Formats one file with the library: what bench/verity.bench.mjs measures beside the command.
 // Arguments: data, hash file, and optionally the number of threads.
 
 import { formatVerityFiles } from "../dist/index.node.js";

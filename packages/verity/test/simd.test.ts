@@ -72,7 +72,7 @@ test("two hashers of one engine do not disturb each other", async () => {
 });
 
 test("the module is the one that was tested: its bytes are pinned", () => {
-  // If this changes, measure again (bench/verity.mjs) and pin the new digest.
+  // If this changes, measure again (bench/verity.bench.mjs) and pin the new digest.
   expect(createHash("sha256").update(sha256Module()).digest("hex")).toBe("f8433a9ff26a991f3cc207aaee99bfaba5cf7b02f35ea6d224065658a9f5fe19");
 });
 
