@@ -81,6 +81,10 @@ describe("reading", () => {
     expect([...full.entries.keys()]).toEqual(["", "d/b", "d/e"]);
   });
 
+  test("a comment that ends in a backslash does not swallow the next line", () => {
+    expect([...parseMtree("# ./\\\na type=dir\n").entries.keys()]).toEqual(["a"]);
+  });
+
   test.each([
     ["..", /line 1: "\.\." above the root/],
     ["a/../b", /line 1: a path with "\.\." in it/],
@@ -167,10 +171,11 @@ describe("against the field's own tools", () => {
       fc.asyncProperty(arbitraryTree(options), async (tree) => {
         const directory = join(folder, `own-${run++}`);
         mkdirSync(directory);
-        await materialise(tree, directory);
+        // It takes such names for patterns.
+        await materialise(without(tree, /[*?[]/), directory);
         check(directory, await text(await readDirectory(directory, { xattrs: false })));
       }),
-      { numRuns: 25 },
+      { numRuns: process.env.IMGKIT_LONG === "1" ? 1000 : 25 },
     );
   });
 
@@ -180,12 +185,13 @@ describe("against the field's own tools", () => {
       fc.asyncProperty(arbitraryTree(options), async (tree) => {
         const directory = join(folder, `theirs-${run++}`);
         mkdirSync(directory);
-        await materialise(tree, directory);
+        // It writes the name of each folder into a comment as it is, newlines included.
+        await materialise(without(tree, /\n/), directory);
         const words = "type,mode,uid,gid,nlink,size,time,link,device,sha256";
         const spec = execFileSync("mtree", ["-c", "-k", words, "-p", directory], { encoding: "latin1", env: { ...process.env, LC_ALL: "C" } });
         expect(await verifyMtree(await readDirectory(directory, { xattrs: false }), withoutFolderLinks(spec))).toEqual([]);
       }),
-      { numRuns: 25 },
+      { numRuns: process.env.IMGKIT_LONG === "1" ? 1000 : 25 },
     );
   });
 
@@ -218,6 +224,10 @@ describe("against the field's own tools", () => {
     expect(spawnSync("mtree", ["-f", join(folder, "spec"), "-p", directory]).status).toBe(2);
   });
 });
+
+function without(tree: Tree, names: RegExp): Tree {
+  return tree.map((node) => (names.test(node.path) ? undefined : node));
+}
 
 /** A folder's link count tells of its file system (2 and its subfolders, or 1), not of the tree. */
 function withoutFolderLinks(spec: string): ReturnType<typeof parseMtree> {

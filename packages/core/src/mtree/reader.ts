@@ -30,7 +30,8 @@ export function parseMtree(text: string, name: string = "mtree"): MtreeSpec {
   for (let i = 0; i < lines.length; i++) {
     const start = i + 1;
     let line = lines[i] ?? "";
-    while (/(^|[^\\])(\\\\)*\\$/.test(line) && i + 1 < lines.length) line = `${line.slice(0, -1)} ${lines[++i]}`;
+    // A comment ends with its line, whatever stands there: mtree writes names into comments as they are.
+    while (!/^[ \t]*#/.test(line) && /(^|[^\\])(\\\\)*\\$/.test(line) && i + 1 < lines.length) line = `${line.slice(0, -1)} ${lines[++i]}`;
     parser.line(line, start);
   }
   return { name, entries: parser.entries };

@@ -3,7 +3,7 @@ import { CoreError } from "../errors.ts";
 import type { TreeNode } from "../node.ts";
 import { MAGIC_GNU, MAGIC_POSIX, MAX_OCTAL_11, parseNumber, type TarHeader } from "./header.ts";
 import { type PaxRecords, parsePaxTime } from "./pax.ts";
-import { xattrsOf } from "./xattrs.ts";
+import { isLostAcl, modeUnderAcl, xattrsOf } from "./xattrs.ts";
 
 /** What came before an entry's header and changes what it says. */
 export interface Overrides {
@@ -81,7 +81,7 @@ export function entryMeta(entry: Overrides & { header: TarHeader }, path: string
     // v7 marks a directory by the slash at the end of its name only; every reader still honours it.
     type: kind === "file" && rawPath.at(-1) === SLASH ? "directory" : kind,
     path: treePath(decodeName(rawPath), "path", context),
-    mode: header.mode & 0o7777,
+    mode: modeUnderAcl(header.mode & 0o7777, records),
     uid: number("uid", header.uid),
     gid: number("gid", header.gid),
     mtime: paxTime(records, context) ?? BigInt(header.mtime) * 1_000_000_000n,
@@ -201,8 +201,9 @@ export function notesOf(records: PaxRecords): EntryNote[] {
   const notes: EntryNote[] = [];
   for (const key of records.keys()) {
     if (silent.test(key)) continue;
-    if (/^SCHILY\.acl\./.test(key)) notes.push({ code: "ACL_TEXT_DROPPED", detail: `${key} is an ACL as text; make the tar with --xattrs to keep it` });
-    else notes.push({ code: "UNKNOWN_RECORD", detail: `the PAX record ${key} was not understood` });
+    if (isLostAcl(records, key))
+      notes.push({ code: "ACL_TEXT_DROPPED", detail: `${key} is an ACL that names users without their numbers; make the tar with --xattrs to keep it` });
+    else if (!key.startsWith("SCHILY.acl.")) notes.push({ code: "UNKNOWN_RECORD", detail: `the PAX record ${key} was not understood` });
   }
   return notes;
 }
