@@ -48,6 +48,12 @@ function asGo(tree: Tree): Tree {
   }));
 }
 
+/** umoci sets times through nanoseconds in 64 bits: those after the year 2262 become others. */
+function withinGoTimes(tree: Tree): Tree {
+  const last = 9_223_372_036n * 1_000_000_000n;
+  return tree.map((node) => (node.mtime > last ? { ...node, mtime: last } : node));
+}
+
 describe("tars of other builders", () => {
   oracleRoot("umoci", "setfattr")("umoci's layers, which have no end, are read as the folder is", async () => {
     let run = 0;
@@ -55,7 +61,7 @@ describe("tars of other builders", () => {
       fc.asyncProperty(arbitraryTree({ names: "utf-8", nanoseconds: false, maxNodes: 10 }), async (tree) => {
         const name = String(run++);
         mkdirSync(join(folder, `${name}.root`));
-        await materialise(tree, join(folder, `${name}.root`));
+        await materialise(withinGoTimes(tree), join(folder, `${name}.root`));
         const layer = umociLayer(join(folder, `${name}.root`), name);
         const { tree: read } = await readTar(memorySource(layer), { end: "optional" });
         // The layer has no entry for the root itself, and Go's writer makes separate entries of further names of devices and fifos.
