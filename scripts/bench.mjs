@@ -1,10 +1,11 @@
-// `npm run bench [NAME...]`: the benchmarks of one package or of all, each against its peer in one interleaved run. The tables go
-// into docs/benchmarks.md by hand, with the machine that made them.
+// `npm run bench [NAME...]`: the benchmarks of one package or of all, each against its peers in one interleaved run; RUNS says how many
+// runs count. The tables go into docs/benchmarks.md by hand, with the machine that made them.
 
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
-import { bootstrap, root } from "./bootstrap.mjs";
+import { delimiter, join } from "node:path";
+import { bootstrap, isMain, root } from "./bootstrap.mjs";
+import { installOracles } from "./oracles.mjs";
 
 /** The benchmarks by name: packages/PACKAGE/bench/NAME.bench.mjs. */
 function benches() {
@@ -17,17 +18,34 @@ function benches() {
   return found;
 }
 
-bootstrap();
-const known = benches();
-const wanted = process.argv.slice(2);
-const unknown = wanted.find((name) => !known.has(name));
-if (unknown !== undefined) {
-  console.error(`bench: there is no benchmark ${unknown}; there are ${[...known.keys()].join(", ")}`);
-  process.exit(2);
+/** Runs those that are wanted; the exit code. */
+function bench(wanted) {
+  const known = benches();
+  const unknown = wanted.find((name) => !known.has(name));
+  if (unknown !== undefined) {
+    console.error(`bench: there is no benchmark ${unknown}; there are ${[...known.keys()].join(", ")}`);
+    return 2;
+  }
+  bootstrap();
+  // The peers are among the tools that judge our bytes.
+  for (const line of installOracles()) console.log(line);
+  // Debian keeps sgdisk and veritysetup where only root's PATH looks.
+  const env = { ...process.env, PATH: [process.env.PATH, "/usr/sbin", "/sbin"].join(delimiter) };
+  let exitCode = 0;
+  for (const [name, file] of known) {
+    if (wanted.length > 0 && !wanted.includes(name)) continue;
+    console.log(`\n## ${name}\n`);
+    const { status } = spawnSync(process.execPath, [file], { stdio: "inherit", env });
+    if (status !== 0) exitCode = 1;
+  }
+  return exitCode;
 }
-for (const [name, file] of known) {
-  if (wanted.length > 0 && !wanted.includes(name)) continue;
-  console.log(`\n## ${name}\n`);
-  const { status } = spawnSync(process.execPath, [file], { stdio: "inherit" });
-  if (status !== 0) process.exitCode = 1;
+
+if (isMain(import.meta.url)) {
+  try {
+    process.exitCode = bench(process.argv.slice(2));
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
+  }
 }

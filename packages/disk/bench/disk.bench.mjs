@@ -1,21 +1,16 @@
 // `npm run bench disk`: a Debian tree to a verity-protected GPT disk, against mkfs.erofs + veritysetup + sgdisk + dd. The peer starts from a
 // folder, which its tools need, and imgkit from the folder as well as from the tar. The peer's outputs are synced as imgkit's are.
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { debian } from "../../../scripts/bench/debian.mjs";
-import { conditions, interleave, table } from "../../../scripts/bench/measure.mjs";
+import { debian, debianFolder, debianTar } from "../../../scripts/bench/debian.mjs";
+import { conditions, imgkit, interleave, report, withFolder } from "../../../scripts/bench/measure.mjs";
 
-const runs = Number(process.env.RUNS ?? 5);
-const { tar, folder } = debian();
-const out = mkdtempSync(join(tmpdir(), "imgkit-bench-"));
-const imgkit = [process.execPath, fileURLToPath(new URL("../../cli/bin/imgkit.js", import.meta.url)), "disk"];
+const folder = debianFolder();
 const tail = ["--epoch", "1700000000", "-q", "-o"];
 
 // The partitions are where imgkit puts them.
-const peer = `set -e
+const peer = (out) => `set -e
 cd '${out}'
 rm -f root.erofs root.verity disk.raw
 mkfs.erofs -T 1700000000 -U 11111111-1111-4111-8111-111111111111 root.erofs '${folder}'
@@ -30,17 +25,13 @@ dd if=root.erofs of=disk.raw bs=1M seek=1 conv=notrunc status=none
 dd if=root.verity of=disk.raw bs=1M seek=$((start / 1048576)) conv=notrunc,fsync status=none
 `;
 
-try {
-  writeFileSync(join(out, "peer.sh"), peer);
-  const found = interleave(
-    {
-      "mkfs.erofs + veritysetup + sgdisk + dd": ["bash", join(out, "peer.sh")],
-      "imgkit disk, from the folder": [...imgkit, folder, ...tail, join(out, "folder.raw")],
-      "imgkit disk, from the tar": [...imgkit, tar, ...tail, join(out, "tar.raw"), "--profile", "none"],
-    },
-    runs,
-  );
-  console.log(`${conditions(runs)}; a Debian minbase of 8,700 nodes and 170 MB\n\n${table(found)}`);
-} finally {
-  rmSync(out, { recursive: true, force: true });
-}
+console.log(conditions());
+withFolder((out) => {
+  writeFileSync(join(out, "peer.sh"), peer(out));
+  const found = interleave({
+    "mkfs.erofs + veritysetup + sgdisk + dd": ["bash", join(out, "peer.sh")],
+    "imgkit disk, from the folder": [...imgkit, "disk", folder, ...tail, join(out, "folder.raw")],
+    "imgkit disk, from the tar": [...imgkit, "disk", debianTar(), ...tail, join(out, "tar.raw"), "--profile", "none"],
+  });
+  report(debian, found, { "imgkit disk, from the folder": [1.1, 1.5], "imgkit disk, from the tar": [1.1, 1.5] });
+});

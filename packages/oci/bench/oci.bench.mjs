@@ -1,18 +1,15 @@
 // `npm run bench oci`: a Debian tree to an OCI layout with one gzip layer, against umoci (as root: it reads owners and devices).
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { debian } from "../../../scripts/bench/debian.mjs";
-import { conditions, interleave, table } from "../../../scripts/bench/measure.mjs";
+import { debian, debianFolder, debianTar } from "../../../scripts/bench/debian.mjs";
+import { conditions, imgkit, interleave, report, withFolder } from "../../../scripts/bench/measure.mjs";
 
-const runs = Number(process.env.RUNS ?? 5);
-const { tar, folder } = debian();
-const out = mkdtempSync(join(tmpdir(), "imgkit-bench-"));
-const imgkit = [process.execPath, fileURLToPath(new URL("../../cli/bin/imgkit.js", import.meta.url)), "image"];
+const folder = debianFolder();
+const tail = ["--epoch", "1700000000", "-q", "-o"];
 
-try {
+console.log(conditions());
+withFolder((out) => {
   writeFileSync(
     join(out, "peer.sh"),
     `set -e\ncd '${out}'\numoci init --layout umoci\numoci new --image umoci:latest\numoci insert --image umoci:latest '${folder}' /\n`,
@@ -20,17 +17,14 @@ try {
   const found = interleave(
     {
       "umoci init, new, insert": ["bash", join(out, "peer.sh")],
-      "imgkit image, from the folder": [...imgkit, folder, "--epoch", "1700000000", "-q", "-o", join(out, "folder")],
-      "imgkit image, from the tar": [...imgkit, tar, "--epoch", "1700000000", "-q", "-o", join(out, "tar")],
+      "imgkit image, from the folder": [...imgkit, "image", folder, ...tail, join(out, "folder")],
+      "imgkit image, from the tar": [...imgkit, "image", debianTar(), ...tail, join(out, "tar")],
     },
-    runs,
     {
       before() {
         for (const name of ["umoci", "folder", "tar"]) rmSync(join(out, name), { recursive: true, force: true });
       },
     },
   );
-  console.log(`${conditions(runs)}; a Debian minbase of 8,700 nodes and 170 MB\n\n${table(found)}`);
-} finally {
-  rmSync(out, { recursive: true, force: true });
-}
+  report(debian, found, { "imgkit image, from the folder": [1.3, 2], "imgkit image, from the tar": [1.3, 2] });
+});

@@ -1,30 +1,41 @@
-// `npm run bench verity`: `imgkit verity format` and the library against `veritysetup format`. Without FILES (paths, separated by
-// spaces) it makes four: dense noise of 1 GiB and of 165 MiB, a Debian root file system in an erofs, a disk of 4 GiB with 246 MB in it.
-// Every hash file is compared with veritysetup's.
+// `npm run bench verity`: `imgkit verity format` and the library against `veritysetup format`, on files that it makes or, with FILES
+// (paths, separated by spaces), on those. Every hash file is compared with veritysetup's.
 
 import { execFileSync } from "node:child_process";
-import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, ftruncateSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { debian } from "../../../scripts/bench/debian.mjs";
-import { conditions, interleave, table } from "../../../scripts/bench/measure.mjs";
+import { debian, debianFolder } from "../../../scripts/bench/debian.mjs";
+import { conditions, imgkit, interleave, report, withFolder } from "../../../scripts/bench/measure.mjs";
 
-const runs = Number(process.env.RUNS ?? 7);
-const folder = mkdtempSync(join(tmpdir(), "imgkit-bench-"));
-const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
+const MIB = 2 ** 20;
+const GIB = 2 ** 30;
 const flags = [`--salt=${"aa".repeat(32)}`, "--uuid=00000000-0000-4000-8000-000000000000"];
-const peer = "veritysetup format";
-const contenders = {
-  [peer]: (data, hash) => ["veritysetup", "format", data, hash, ...flags],
-  "imgkit verity format": (data, hash) => [process.execPath, path("../../cli/bin/imgkit.js"), "verity", "format", data, hash, ...flags],
-  "@imgkit/verity": (data, hash) => [process.execPath, path("./format-file.mjs"), data, hash],
-};
+const library = fileURLToPath(new URL("./format-file.mjs", import.meta.url));
 
-/** A file of `size` bytes: noise in `pieces` runs of together `filled` bytes, holes between them. */
-function make(name, size, filled, pieces) {
-  const file = join(folder, name);
-  const fd = openSync(file, "w");
+// OpenSSL, here and there, then does without the CPU's SHA instructions.
+const withoutShaNi = ["env", "OPENSSL_ia32cap=:~0x20000000"];
+
+/** What is measured: how the data are made, and the targets of the command and of the library inside its process. */
+const cases = [
+  { title: "1 GiB of noise", make: noise(GIB), command: [1.5, 1.8] },
+  { title: "1 GiB of noise, without SHA-NI", make: noise(GIB), command: [1.8, 2.6], prefix: withoutShaNi },
+  { title: "4 GiB of noise", make: noise(4 * GIB), command: [1.8, 2.2] },
+  { title: "4 GiB with 246 MB in it", make: noise(4 * GIB, 246e6, 64), command: [6, 12] },
+  { title: "165 MiB of noise", make: noise(165 * MIB), command: [0.7, 0.85], inside: [1.2, 1.4] },
+  { title: `An EROFS of ${debian}`, make: erofs },
+];
+
+function erofs(file) {
+  execFileSync("mkfs.erofs", ["--quiet", "-T1700000000", "-U00000000-0000-4000-8000-000000000000", file, debianFolder()], { stdio: "ignore" });
+}
+
+/** Makes a file of `size` bytes: noise in `pieces` runs of together `filled` bytes, holes between them. */
+function noise(size, filled = size, pieces = 1) {
+  return (file) => writeNoise(openSync(file, "w"), size, filled, pieces);
+}
+
+function writeNoise(fd, size, filled, pieces) {
   ftruncateSync(fd, size);
   const words = new Uint32Array(1 << 18);
   let x = 1;
@@ -41,45 +52,31 @@ function make(name, size, filled, pieces) {
     }
   }
   closeSync(fd);
-  return file;
 }
 
-function rootFileSystem() {
-  const file = join(folder, "debian.erofs");
-  execFileSync("mkfs.erofs", ["--quiet", "-T1700000000", "-U00000000-0000-4000-8000-000000000000", file, debian().folder], { stdio: "ignore" });
-  return file;
-}
-
-function bench(data) {
-  const hash = (name) => join(folder, `${Object.keys(contenders).indexOf(name)}.hash`);
-  const commands = Object.fromEntries(Object.entries(contenders).map(([name, command]) => [name, command(data, hash(name))]));
-  const found = interleave(commands, runs, {
-    before: (name) => rmSync(hash(name), { force: true }),
-    after: (name) => {
-      if (!readFileSync(hash(name)).equals(readFileSync(hash(peer)))) throw new Error(`${name}: the hash files of ${data} differ`);
-    },
+function bench({ title, file, make, command, inside, prefix = [] }) {
+  withFolder((out) => {
+    const data = file ?? join(out, "data");
+    make?.(data);
+    const hash = (name) => join(out, `${name.replaceAll(/\W/g, "-")}.hash`);
+    const found = interleave(
+      {
+        veritysetup: [...prefix, "veritysetup", "format", data, hash("veritysetup"), ...flags],
+        "imgkit verity format": [...prefix, ...imgkit, "verity", "format", data, hash("imgkit verity format"), ...flags],
+        "@imgkit/verity": [...prefix, process.execPath, library, data, hash("@imgkit/verity")],
+      },
+      {
+        before: (name) => rmSync(hash(name), { force: true }),
+        after(name) {
+          if (!readFileSync(hash(name)).equals(readFileSync(hash("veritysetup")))) throw new Error(`${name}: the hash file differs`);
+        },
+      },
+    );
+    const targets = { "imgkit verity format": command, "@imgkit/verity, without Node's start": inside };
+    report(`${title}, ${Math.round(statSync(data).size / 1e6)} MB`, found, command === undefined ? {} : targets);
   });
-  console.log(`${basename(data)}, ${(statSync(data).size / 1e6).toFixed(0)} MB:\n\n${table(found)}\n`);
 }
 
-const makers = [
-  () => make("noise", 2 ** 30, 2 ** 30, 1),
-  () => make("small-noise", 165 * 2 ** 20, 165 * 2 ** 20, 1),
-  rootFileSystem,
-  () => make("mostly-empty", 4 * 2 ** 30, 246e6, 64),
-];
 const given = (process.env.FILES ?? "").split(" ").filter((file) => file !== "");
-
-try {
-  console.log(`${conditions(runs)}\n`);
-  for (const file of given) bench(file);
-  if (given.length === 0) {
-    for (const maker of makers) {
-      const file = maker();
-      bench(file);
-      rmSync(file);
-    }
-  }
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
+console.log(conditions());
+for (const one of given.length > 0 ? given.map((file) => ({ title: basename(file), file })) : cases) bench(one);
