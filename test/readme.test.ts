@@ -31,6 +31,15 @@ test("the README's library example runs, and its disk verifies", () => {
   expect(JSON.parse(verdict)).toMatchObject({ ok: true, anchor: "the given root hash" });
 });
 
+test.each(["bytes", "compress", "core", "verity", "oci", "disk"])("the example of @imgkit/%s runs", (name) => {
+  const text = readFileSync(join(root, "packages", name, "README.md"), "utf8");
+  const code = /```js\n([\s\S]*?)```/.exec(text)?.[1] ?? "throw new Error('no example')";
+  const folder = join(scratch, `${name}-example`);
+  mkdirSync(join(folder, "rootfs"), { recursive: true });
+  writeFileSync(join(folder, "example.mjs"), code);
+  expect(execFileSync(process.execPath, ["example.mjs"], { cwd: folder, encoding: "utf8" })).not.toBe("");
+});
+
 test("the digests in the README are those of this checkout", async () => {
   await writeFixtureTar(join(scratch, "fixture.tar"));
   const imgkit = join(root, "packages", "cli", "bin", "imgkit.js");
