@@ -104,8 +104,7 @@ function checked(table: GptTable): GptTable {
 
 /**
  * What to write, in this order and each synced, so that a disk has another table: the copy that `old` was not read from
- * comes first, so that at any time one copy is whole. Boot code stays. A backup that stands elsewhere than the new one (the disk grew) is wiped, unless a
- * partition takes its place.
+ * comes first, so that at any time one copy is whole. Boot code stays. A backup that the disk outgrew is wiped where no partition takes its place.
  * @throws VerityError BAD_GPT when entries of another size than 128 bytes, or an array elsewhere than at sector 2, would have to be kept.
  */
 export function gptUpdate(old: GptRead, table: GptTable): DiskPart[] {
@@ -123,10 +122,18 @@ export function gptUpdate(old: GptRead, table: GptTable): DiskPart[] {
     { offset: mbr.records, bytes: primary.bytes.subarray(mbr.records, 2 * sectorSize) },
   ];
   const parts = old.from === "primary" ? [backup, ...front] : [...front, backup];
-  const before = old.backup?.lba;
-  const inPartition = table.partitions.some((p) => before !== undefined && before >= p.firstLba && before <= p.lastLba);
+  return [...parts, ...oldBackup(old, table)];
+}
+
+/** Zeros for a backup that the disk outgrew, header and entries, less what a partition takes. */
+function oldBackup({ backup }: GptRead, table: GptTable): DiskPart[] {
+  const { sectorSize } = table;
   const array = arraySectors(table.entryCount, sectorSize);
-  if (before !== undefined && before < table.sectors - 1 - array && !inPartition)
-    parts.push({ offset: before * sectorSize, bytes: new Uint8Array(sectorSize) });
-  return parts;
+  if (backup === undefined || backup.lba >= table.sectors - 1 - array) return [];
+  // Entries elsewhere than right before their header are left alone: what a header says must not choose what is wiped.
+  const first = backup.header.entriesLba === BigInt(backup.lba - array) ? backup.lba - array : backup.lba;
+  return freeRanges(table)
+    .map(({ firstLba, lastLba }) => ({ firstLba: Math.max(firstLba, first), lastLba: Math.min(lastLba, backup.lba) }))
+    .filter(({ firstLba, lastLba }) => firstLba <= lastLba)
+    .map(({ firstLba, lastLba }) => ({ offset: firstLba * sectorSize, bytes: new Uint8Array((lastLba - firstLba + 1) * sectorSize) }));
 }
