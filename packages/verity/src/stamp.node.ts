@@ -1,6 +1,6 @@
 import { type ByteRange, isZero } from "@imgkit/bytes";
 import { createOutput, type FileSource, type OutputFile, openFile, readFully } from "@imgkit/bytes/node";
-import { layoutFor } from "./build.ts";
+import { type BuiltTree, layoutFor } from "./build.ts";
 import { architectureTypes, partitionFlags, partitionTypeName, rootHashUuids } from "./discoverable.ts";
 import { VerityError } from "./errors.ts";
 import { addPartition, defaultAlignment, gptUpdate, resizeTable, updatePartition } from "./gpt/edit.ts";
@@ -159,10 +159,14 @@ function withVerity(table: GptTable, data: GptPartition, type: string | undefine
   const added = { type, uuid, name: verityName(data), attributes: partitionFlags.readOnly, size: layout.size };
   const end = Math.max(table.firstUsableLba - 1, ...table.partitions.map((p) => p.lastLba)) + 1;
   const step = defaultAlignment / table.sectorSize;
-  const start = Math.ceil(end / step) * step;
-  const needed = start + Math.ceil(layout.size / table.sectorSize) + 1 + arraySectors(table.entryCount, table.sectorSize);
-  const roomy = needed > table.sectors ? resizeTable(table, Math.ceil(needed / step) * step) : table;
-  return addPartition(roomy, added);
+  const firstLba = Math.ceil(end / step) * step;
+  const lastLba = firstLba + Math.ceil(layout.size / table.sectorSize) - 1;
+  const needed = lastLba + 2 + arraySectors(table.entryCount, table.sectorSize);
+  // The disk may have grown already, and its table not yet.
+  const roomy = lastLba <= table.lastUsableLba ? table : resizeTable(table, Math.max(table.sectors, Math.ceil(needed / step) * step));
+  const grown = addPartition(roomy, added);
+  // Not in a hole between partitions: boot loaders of many boards stand there, with no entry of their own.
+  return updatePartition(grown, newest(table, grown), { firstLba, lastLba });
 }
 
 function newest(old: GptTable, table: GptTable): number {
@@ -171,29 +175,57 @@ function newest(old: GptTable, table: GptTable): number {
 }
 
 async function writeStamped(disk: FileSource, output: OutputFile, read: GptRead, plan: Plan, options: StampOptions): Promise<StampResult> {
-  let { table } = plan;
-  const { sectorSize } = table;
+  const { sectorSize, sectors } = plan.table;
   const range = (p: GptPartition): ByteRange => ({ start: p.firstLba * sectorSize, end: (p.lastLba + 1) * sectorSize });
   // Old trees are not copied: what a new one does not cover is zero.
   await copyDisk(
     disk,
     output,
-    plan.pairs.map(({ verity }) => range(partitionOf(table, verity))),
+    plan.pairs.map(({ verity }) => range(partitionOf(plan.table, verity))),
   );
-  output.truncate(Math.max(disk.size, table.sectors * sectorSize));
-  const pairs: Stamped[] = [];
+  output.truncate(Math.max(disk.size, sectors * sectorSize));
+  const built: BuiltTree[] = [];
   for (const pair of plan.pairs) {
-    const data = range(partitionOf(table, pair.data));
-    const tree = range(partitionOf(table, pair.verity));
+    const data = range(partitionOf(plan.table, pair.data));
+    const tree = range(partitionOf(plan.table, pair.verity));
     const from = { fd: output.fd, path: output.path, start: data.start, size: data.end - data.start };
-    const built = await buildTreeInFiles(from, { fd: output.fd, path: output.path, start: tree.start }, { ...options, superblock: true, hashOffset: 0 });
-    const uuids = rootHashUuids(built.rootHash);
-    table = updatePartition(table, pair.verity, { uuid: uuids.verity });
-    table = updatePartition(table, pair.data, { uuid: uuids.data });
-    pairs.push({ data: partitionOf(table, pair.data), verity: partitionOf(table, pair.verity), ...built });
+    built.push(await buildTreeInFiles(from, { fd: output.fd, path: output.path, start: tree.start }, { ...options, superblock: true, hashOffset: 0 }));
   }
+  const table = announced(plan, built);
   for (const { offset, bytes } of gptUpdate(read, table)) output.writeAt(offset, bytes);
+  const pairs = plan.pairs.map(({ data, verity }, i) => ({
+    data: partitionOf(table, data),
+    verity: partitionOf(table, verity),
+    ...(built[i] as BuiltTree),
+  }));
   return { table, pairs, kernelOptions: kernelOptionsOf(pairs) };
+}
+
+/** The table with the UUIDs that the root hashes give, all at once: A may take those that B has had until now. */
+function announced({ table, pairs }: Plan, built: readonly BuiltTree[]): GptTable {
+  const uuids = new Map<number, string>();
+  built.forEach(({ rootHash }, i) => {
+    const { data, verity } = rootHashUuids(rootHash);
+    const pair = pairs[i] as Plan["pairs"][number];
+    uuids.set(pair.data, data).set(pair.verity, verity);
+  });
+  const partitions = table.partitions.map((p) => ({ ...p, uuid: uuids.get(p.number) ?? p.uuid }));
+  const owners = new Map<string, number>();
+  for (const { uuid, number } of partitions) {
+    const other = owners.get(uuid);
+    if (other !== undefined) throw sameUuid(other, number, uuid);
+    owners.set(uuid, number);
+  }
+  return { ...table, partitions };
+}
+
+function sameUuid(a: number, b: number, uuid: string): VerityError {
+  return new VerityError("BAD_GPT", `partitions ${a} and ${b} would have the same UUID, as their root hashes are equal`, {
+    field: "uuid",
+    expected: "data or salts that differ",
+    found: uuid,
+    hint: "Where two partitions hold the same data, stamp one at a time, each with a salt of its own.",
+  });
 }
 
 function kernelOptionsOf(pairs: readonly Stamped[]): string[] {

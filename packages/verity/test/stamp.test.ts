@@ -12,9 +12,11 @@ import {
   commonTypes,
   defaultVerityParams,
   encodeGpt,
+  type GptPartition,
   type GptTable,
   gptTable,
   readGpt,
+  removePartition,
   rootHashUuids,
   verifyGpt,
   verifyTree,
@@ -118,6 +120,49 @@ test("two root partitions get a tree each, and keep them when stamped again", as
   const second = await stampDisk(path, path, params);
   expect(second.table).toEqual(first.table);
   await judge(path, second);
+});
+
+test("a disk that grew after it was partitioned has room for the trees", async () => {
+  const { path } = makeDisk();
+  truncateSync(path, 40 << 20);
+  const result = await stampDisk(path, path, params);
+  expect(result.table.sectors).toBe((40 << 20) / 512);
+  await judge(path, result);
+});
+
+test("a new tree stands behind all partitions: what stands between them without an entry is kept", async () => {
+  const { path, table } = makeDisk((t) => removePartition(t, 1));
+  const esp = { firstLba: 2048, lastLba: 4095 };
+  expect(Math.min(...table.partitions.map((p) => p.firstLba))).toBe(4096);
+  const bytes = new Uint8Array(readFileSync(path));
+  bytes.set(noise(1 << 20, 1), 2048 * 512);
+  writeFileSync(path, bytes);
+  const result = await stampDisk(path, path, params);
+  expect(equalBytes(slice(new Uint8Array(readFileSync(path)), esp), noise(1 << 20, 1))).toBe(true);
+  for (const { verity } of result.pairs) expect(verity.firstLba).toBeGreaterThan(Math.max(...table.partitions.map((p) => p.lastLba)));
+});
+
+test("A and B may change places; equal ones are refused, with the way out", async () => {
+  const { path } = makeDisk((t) =>
+    addPartition(t, { type: types.root.data, name: "root-b", size: 4 << 20, attributes: 0n, uuid: "00000005-1111-4111-8111-111111111111" }),
+  );
+  const { table } = await stampDisk(path, path, params);
+  const [a, b] = ["root", "root-b"].map((name) => table.partitions.find((p) => p.name === name)) as [GptPartition, GptPartition];
+  const bytes = new Uint8Array(readFileSync(path));
+  const [inA, inB] = [slice(bytes, a).slice(), slice(bytes, b).slice()];
+  const write = (first: Uint8Array, second: Uint8Array): void => {
+    bytes.set(first, a.firstLba * 512);
+    bytes.set(second, b.firstLba * 512);
+    writeFileSync(path, bytes);
+  };
+  write(inB, inA);
+  const swapped = await stampDisk(path, path, params);
+  await judge(path, swapped);
+  expect(swapped.table.partitions.find((p) => p.name === "root-b")?.uuid).toBe(a.uuid);
+
+  write(inA, inA);
+  await expect(stampDisk(path, path, params)).rejects.toMatchObject({ code: "BAD_GPT", message: expect.stringContaining("with a salt of its own") });
+  expect(equalBytes(new Uint8Array(readFileSync(path)), bytes)).toBe(true);
 });
 
 test("signals are heard while a large disk is copied", async () => {
