@@ -132,7 +132,8 @@ function oldBackup({ backup }: GptRead, table: GptTable): DiskPart[] {
   if (backup === undefined || backup.lba >= table.sectors - 1 - array) return [];
   // Entries elsewhere than right before their header are left alone: what a header says must not choose what is wiped.
   const first = backup.header.entriesLba === BigInt(backup.lba - array) ? backup.lba - array : backup.lba;
-  return freeRanges(table)
+  // The table may still end where the disk did.
+  return freeRanges({ ...table, ...usableLbas(sectorSize, table.sectors, table.entryCount) })
     .map(({ firstLba, lastLba }) => ({ firstLba: Math.max(firstLba, first), lastLba: Math.min(lastLba, backup.lba) }))
     .filter(({ firstLba, lastLba }) => firstLba <= lastLba)
     .map(({ firstLba, lastLba }) => ({ offset: firstLba * sectorSize, bytes: new Uint8Array((lastLba - firstLba + 1) * sectorSize) }));
