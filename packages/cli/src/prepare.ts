@@ -18,7 +18,7 @@ import type { Io } from "./io.ts";
 import { readMtree } from "./mtree.ts";
 import type { Progress } from "./progress.ts";
 import type { RecordedFile } from "./record.ts";
-import { type OpenedSource, openSource } from "./source.ts";
+import { type OpenedSource, openSource, type SourceOptions } from "./source.ts";
 import { type AddedFile, normaliseOptions, type TreeOptions } from "./tree-options.ts";
 
 /** A source with all that the options put to it, brought to its epoch. */
@@ -34,7 +34,7 @@ export interface PreparedSource {
 }
 
 /** Opens a source, builds its tree up as the options say, and normalises it. */
-export async function prepareSource(spec: string, options: TreeOptions, epoch: number, io: Io, progress: Progress): Promise<PreparedSource> {
+export async function prepareSource(spec: string, options: TreeOptions & SourceOptions, epoch: number, io: Io, progress: Progress): Promise<PreparedSource> {
   const opened: OpenedSource[] = [];
   const files: AddedContent[] = [];
   const close = (): void => {

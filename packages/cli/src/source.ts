@@ -1,9 +1,19 @@
+import { basename } from "node:path";
 import { type ByteSource, streamSource } from "@imgkit/bytes";
 import { openFile, statPath } from "@imgkit/bytes/node";
 import { detectCompression } from "@imgkit/compress";
 import { decompress } from "@imgkit/compress/node";
 import { type Lock, readTar, type Tree, writeTar } from "@imgkit/core";
-import { mmdebstrapVersion, readDirectory, replayMmdebstrap, runMmdebstrap, type SpooledSource, spoolStream, withoutReplayTraces } from "@imgkit/core/node";
+import {
+  mmdebstrapVersion,
+  readDirectory,
+  replayMmdebstrap,
+  runMmdebstrap,
+  type SourceFinding,
+  type SpooledSource,
+  spoolStream,
+  withoutReplayTraces,
+} from "@imgkit/core/node";
 import { DiskError, detectFileSystem } from "@imgkit/disk";
 import { type Digested, digesting, digestPath, digestSource, digestStream } from "./digest.ts";
 import { CliError } from "./errors.ts";
@@ -52,7 +62,12 @@ export async function isFileSystemImage(path: string): Promise<boolean> {
 }
 
 /** What opening a source depends on; the members of a lock are looked at only when it is one. */
-export type SourceOptions = Pick<TreeOptions, "xattrs"> & Partial<LockSourceOptions>;
+export interface SourceOptions extends Pick<TreeOptions, "xattrs">, Partial<LockSourceOptions> {
+  /** What this run writes: no part of a folder that it stands in. */
+  readonly outputs?: readonly (string | undefined)[];
+  /** A folder in which an output grows: left out as well, and not worth a word. */
+  readonly staging?: string | undefined;
+}
 
 /** Opens a source as it is. */
 export async function openSource(spec: string, options: SourceOptions, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
@@ -72,7 +87,14 @@ export async function openSource(spec: string, options: SourceOptions, epoch: nu
 
 async function openDirectory(path: string, options: SourceOptions): Promise<OpenedSource> {
   const findings: string[] = [];
-  const tree = await readDirectory(path, { xattrs: options.xattrs, onFinding: (finding) => findings.push(`${finding.path}: ${finding.message}`) });
+  const { staging } = options;
+  const outputs = [...(options.outputs ?? []), staging].filter((name) => name !== undefined).map((name) => (name === "-" ? "/dev/stdout" : name));
+  const onFinding = (finding: SourceFinding): void => {
+    // Its name is another one each time, and what is reported of a source is not.
+    if (staging !== undefined && finding.code === "OUTPUT_IGNORED" && basename(finding.path) === basename(staging)) return;
+    findings.push(`${finding.path}: ${finding.message}`);
+  };
+  const tree = await readDirectory(path, { xattrs: options.xattrs, outputs, onFinding });
   return {
     tree,
     findings,

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { pseudoRandomBytes } from "../../../fixtures/src/index.ts";
 import { oracleRoot } from "../../../test/oracle.ts";
-import { epoch, expectFailure, imgkit, Scratch } from "./cli.ts";
+import { command, epoch, expectFailure, imgkit, Scratch } from "./cli.ts";
 
 // An output appears whole or not at all: whatever stands in the way of it, and whatever stood there before.
 
@@ -165,5 +165,30 @@ describe("an output that is no file", () => {
     const result = await imgkit(["rootfs", scratch.at("tree"), "-o", path, ...epoch]);
     expect(result.code).toBe(0);
     expect(result.stdout.equals(expected.stdout)).toBe(true);
+  });
+});
+
+describe("an output in the folder that is its source is no part of it", () => {
+  test.each(["rootfs", "layer", "image", "disk"])("%s: a second run gives the same bytes, and says what it left out", async (name) => {
+    const cwd = scratch.folder(`inside-${name}`);
+    fs.writeFileSync(`${cwd}/file`, "content");
+    const run = async () => {
+      const { code, stdout, stderr } = await imgkit([name, ".", "-o", "out", ...epoch, "--json"], { cwd });
+      expect(code, stderr).toBe(0);
+      const { output, findings, source, sources } = JSON.parse(stdout.toString());
+      return { digest: output.digest, findings: findings ?? (source ?? sources[0]).findings };
+    };
+    const first = await run();
+    expect(first.findings).toEqual([]);
+    expect(await run()).toEqual({ digest: first.digest, findings: ["out: left out: it is the output of this run"] });
+  });
+
+  test("also where the shell has sent standard output there", async () => {
+    const cwd = scratch.folder("inside-shell");
+    fs.writeFileSync(`${cwd}/file`, "content");
+    const shell = (line: string) => execFileSync("sh", ["-c", line], { cwd, stdio: ["ignore", "pipe", "pipe"] });
+    const tar = `'${process.execPath}' '${command}' rootfs . -o - --epoch 1700000000 -q`;
+    shell(`${tar} > out.tar`);
+    expect(shell("tar -tf out.tar").toString()).toBe("./\n./file\n");
   });
 });

@@ -10,7 +10,7 @@ import { readXattrs, type Xattrs } from "./xattr.node.ts";
 
 /** Something in a source that no image can hold and that was left out. */
 export interface SourceFinding {
-  readonly code: "SOCKET_IGNORED";
+  readonly code: "SOCKET_IGNORED" | "OUTPUT_IGNORED";
   /** The path in the tree. */
   readonly path: string;
   readonly message: string;
@@ -19,6 +19,8 @@ export interface SourceFinding {
 export interface DirectoryOptions {
   /** `false`: extended attributes are not looked at and every node has none. Default: all that the caller may see are read. */
   readonly xattrs?: boolean;
+  /** What the caller is about to write: where one of these is there already and stands in the folder, it is left out and reported, as GNU tar does. */
+  readonly outputs?: readonly string[];
   readonly onFinding?: (finding: SourceFinding) => void;
 }
 
@@ -26,7 +28,7 @@ export interface DirectoryOptions {
  * A folder of this machine as a Tree. `path` itself may be a link to it; below it no link is followed, and other file
  * systems mounted there are read like GNU tar reads them. Contents are read when they are asked for, by synchronous
  * calls, with no descriptor kept open: a file whose size, time or inode is no longer the scan's throws SOURCE_CHANGED.
- * Sockets are left out and reported.
+ * Sockets and `outputs` are left out and reported.
  * @throws BytesError NOT_FOUND, READ_FAILED (kind system), SOURCE_CHANGED (something vanished during the scan); CoreError
  * BAD_SOURCE (not a directory), XATTRS_UNREADABLE (kind system); what `Tree.from` throws.
  */
@@ -37,7 +39,7 @@ export async function readDirectory(path: string, options: DirectoryOptions = {}
   // Should the scan fail first, this failure has nobody waiting for it.
   attributes?.catch(() => undefined);
   try {
-    const scan = new Scan(path, options.onFinding);
+    const scan = new Scan(path, options);
     await scan.run();
     return Tree.from(scan.nodes((await attributes) ?? new Map()));
   } finally {
@@ -69,12 +71,14 @@ class Scan {
   readonly #nodes = new Map<string, TreeNode>();
   /** The first name seen of each inode that has several. */
   readonly #linked = new Map<string, string>();
+  readonly #outputs: ReadonlySet<string>;
   #entries = 0;
 
-  constructor(root: string, onFinding: ((finding: SourceFinding) => void) | undefined) {
+  constructor(root: string, { onFinding, outputs = [] }: DirectoryOptions) {
     // With the slash, a root that is itself a link is read as the folder it means.
     this.#root = latin1OfName(root).replace(/\/*$/, "/");
     this.#onFinding = onFinding;
+    this.#outputs = new Set(outputs.map(inodeAt));
   }
 
   async run(): Promise<void> {
@@ -107,6 +111,10 @@ class Scan {
   /** Adds the node of a path; whether it is a folder. */
   #add(path: string): boolean {
     const stat = this.#call(path, lstat);
+    if (path !== "" && this.#outputs.size > 0 && this.#outputs.has(inodeOf(stat))) {
+      this.#onFinding?.({ code: "OUTPUT_IGNORED", path: nameOfLatin1(path), message: "left out: it is the output of this run" });
+      return false;
+    }
     const meta: NodeMeta = {
       path: nameOfLatin1(path),
       mode: Number(stat.mode) & 0o7777,
@@ -129,7 +137,7 @@ class Scan {
       return undefined;
     }
     if (stat.nlink > 1n) {
-      const inode = `${stat.dev}:${stat.ino}`;
+      const inode = inodeOf(stat);
       const target = this.#linked.get(inode);
       if (target !== undefined) return { ...meta, type: "hardlink", target };
       this.#linked.set(inode, meta.path);
@@ -164,6 +172,19 @@ class Scan {
       const hint = "Do not change a folder while imgkit reads it.";
       throw new BytesError("SOURCE_CHANGED", "vanished while its folder was read", { path: shown, hint, cause });
     }
+  }
+}
+
+function inodeOf(stat: BigIntStats): string {
+  return `${stat.dev}:${stat.ino}`;
+}
+
+/** What stands under a name of the host, links followed; nothing's own text when nothing does, or when it cannot be looked at. */
+function inodeAt(path: string): string {
+  try {
+    return inodeOf(statSync(systemPath(latin1OfName(path)), { bigint: true }));
+  } catch {
+    return "";
   }
 }
 

@@ -78,6 +78,20 @@ describe("what is read", () => {
     expect(findings.map(({ code, path }) => [code, path])).toEqual([["SOCKET_IGNORED", "s"]]);
   });
 
+  test("outputs that stand in the folder are left out and reported, by whatever name they were given", async () => {
+    mkdirSync(at("oci"));
+    for (const name of ["a", "out.tar", "oci/index.json"]) writeFileSync(at(name), name);
+    symlinkSync("out.tar", at("link"));
+    const findings: SourceFinding[] = [];
+    const outputs = [at("link"), `${at("oci")}/`, at("not-yet"), folder];
+    const tree = await readDirectory(folder, { xattrs: false, outputs, onFinding: (finding) => findings.push(finding) });
+    expect(paths(tree)).toEqual(["", "a", "link"]);
+    expect(findings.map(({ code, path }) => [code, path])).toEqual([
+      ["OUTPUT_IGNORED", "oci"],
+      ["OUTPUT_IGNORED", "out.tar"],
+    ]);
+  });
+
   test("any range of a content is the file's, and no descriptor stays open", async () => {
     const bytes = Uint8Array.from({ length: 1000 }, (_, i) => (i * 7) & 0xff);
     writeFileSync(at("f"), bytes);

@@ -1,5 +1,5 @@
 import { existsSync, lstatSync, readdirSync, statSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { BytesError, compareNames, type Sha256Engine } from "@imgkit/bytes";
 import { createOutput, createOutputFolder, makeFolder, nativeSha256, outputError, readError, statPath } from "@imgkit/bytes/node";
 import { directoryBlobs, openLayoutFile } from "./blobs.node.ts";
@@ -56,6 +56,8 @@ export function splitLayoutReference(reference: string): { readonly path: string
 export interface LayoutWriter {
   /** Where blobs go. */
   readonly blobs: BlobStore;
+  /** Where a new layout grows, a folder beside its place that is gone in the end; undefined for one that exists. */
+  readonly staging: string | undefined;
   /** Lists a manifest or an index, whose blobs are in `blobs`, under a tag or without one, see `withImage`. */
   add(descriptor: Descriptor, tag?: string): void;
   /** Writes index.json, last and atomically; a new folder appears now. */
@@ -97,6 +99,7 @@ function newLayout(path: string, sha256: Sha256Engine): LayoutWriter {
         }
       },
     },
+    staging: dirname(root),
     add(descriptor, tag) {
       index = withImage(index, descriptor, tag);
     },
@@ -125,6 +128,7 @@ async function extendLayout(path: string, sha256: Sha256Engine): Promise<LayoutW
   const additions: Addition[] = [];
   return {
     blobs: directoryBlobs(path, sha256),
+    staging: undefined,
     add(descriptor, tag) {
       // Tried now, so that a bad tag is refused here and not after the blobs.
       withImage(before.index, descriptor, tag);

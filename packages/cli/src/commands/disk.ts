@@ -106,7 +106,7 @@ async function openContent(spec: string, options: DiskCommandOptions, context: C
     };
   }
   const epoch = epochOf(options, context.io);
-  const source = await prepareSource(spec, options, epoch, context.io, progress);
+  const source = await prepareSource(spec, { ...options, outputs: [options.output, options.record] }, epoch, context.io, progress);
   return {
     input: { tree: source.tree, epoch },
     epoch,

@@ -141,7 +141,8 @@ interface AddedSource {
 }
 
 async function addSource(spec: string, layout: LayoutWriter, options: ImageOptions, epoch: number, context: Context, progress: Progress): Promise<AddedSource> {
-  const source = await prepareSource(spec, options, epoch, context.io, progress);
+  const writes = { outputs: [outputPlace(options).path, options.record], staging: layout.staging };
+  const source = await prepareSource(spec, { ...options, ...writes }, epoch, context.io, progress);
   try {
     const tar = pacedStream(writeTar(source.tree, { epoch, onProgress: (bytes) => progress.update(bytes) }));
     const layer = await addLayer(layout.blobs, tar, { compression: options.compression, engines: nodeEngines });

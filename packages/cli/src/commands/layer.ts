@@ -55,7 +55,7 @@ async function layer(spec: string, options: LayerOptions, context: Context): Pro
   checkSideOutputs(options.output, { "--record": options.record });
   const progress = startProgress(io, "layer", options.progress && !options.quiet);
   try {
-    const source = await prepareSource(spec, options, epoch, io, progress);
+    const source = await prepareSource(spec, { ...options, outputs: [options.output, options.record] }, epoch, io, progress);
     try {
       const tar = pacedStream(writeTar(source.tree, { epoch, onProgress: (bytes) => progress.update(bytes) }));
       const { compression, level = "default" } = options;

@@ -50,7 +50,7 @@ async function rootfs(spec: string, options: RootfsOptions, context: Context): P
   checkSideOutputs(options.output, { "--record": options.record, "--mtree": options.mtree });
   const progress = startProgress(io, "rootfs", options.progress && !options.quiet);
   try {
-    const source = await prepareSource(spec, options, epoch, io, progress);
+    const source = await prepareSource(spec, { ...options, outputs: [options.output, options.record, options.mtree] }, epoch, io, progress);
     try {
       const mtree = options.mtree === undefined ? [] : [await specification(source, options.mtree)];
       const written = await writeOutput(writeTar(source.tree, { epoch, onProgress: (bytes) => progress.update(bytes) }), options.output, io);
