@@ -1,4 +1,19 @@
-import { closeSync, existsSync, fsyncSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, realpathSync, renameSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fchmodSync,
+  fchownSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  writeSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { BytesError } from "./errors.ts";
 import { statPath } from "./file.node.ts";
@@ -37,7 +52,7 @@ export function abortPendingOutputs(): void {
 }
 
 /**
- * Starts an output.
+ * Starts an output. Where a file is replaced, its permissions stay, and its owner if the host lets them.
  * @throws BytesError OUTPUT_FAILED: kind input when the folder does not exist or the path names a folder, kind system when
  * the host refuses (read-only, full, not permitted).
  */
@@ -49,6 +64,7 @@ export function createOutput(path: string): OutputFile {
   // A device or fifo (/dev/null, /dev/stdout) is written to, never replaced.
   const place = existing !== undefined && !existing.isFile() ? directPlace(path) : stagedPlace(path, existing === undefined ? path : realpathSync(path));
   const { fd } = place;
+  if (place.seekable && existing !== undefined) keepAccess(fd, existing);
   let end = 0;
   const guard = <T>(job: () => T): T => {
     try {
@@ -88,6 +104,16 @@ export function createOutput(path: string): OutputFile {
       place.abort();
     },
   };
+}
+
+/** What replaces a file is open to no more readers than the file was. */
+function keepAccess(fd: number, { mode, uid, gid }: Stats): void {
+  fchmodSync(fd, mode & 0o777);
+  try {
+    fchownSync(fd, uid, gid);
+  } catch {
+    // Only root gives files away; one's own file is one's own already.
+  }
 }
 
 interface Place {
