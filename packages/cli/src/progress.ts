@@ -24,7 +24,8 @@ export function startProgress(io: Io, label: string, show: boolean): Progress {
       const now = io.clock();
       if (now - drawn < INTERVAL) return;
       drawn = now;
-      const line = progressLine(label, done, total, (now - start) / 1000, (io.stderr.columns ?? 80) - 1);
+      // A serial console says that it has 0 columns: it does not know.
+      const line = progressLine(label, done, total, (now - start) / 1000, (io.stderr.columns || 80) - 1);
       io.stderr.write(`\r${line.padEnd(width)}`);
       width = line.length;
     },
