@@ -115,7 +115,7 @@ async function openLayoutTree(x: string, io: Io): Promise<OpenedSource> {
       const { tree, findings } = await readTar(spool, { name: layer.digest, end: "optional" });
       for (const node of tree) if (/(^|\/)\.wh\.[^/]*$/.test(node.path)) throw notYet(`a whiteout, /${node.path}`);
       const recorded = async (): Promise<RecordedFile> => ({ name: x, kind: "manifest", digest: descriptor.digest, size: descriptor.size });
-      return { tree, findings: findings.map((f) => `${f.path}: ${f.detail}`), profile: "none", recorded, close: () => spool.close() };
+      return { tree, findings: findings.map((f) => `${f.path || "/"}: ${f.detail}`), profile: "none", recorded, close: () => spool.close() };
     } catch (error) {
       spool.close();
       throw error;

@@ -178,7 +178,7 @@ async function openSpooled(
 async function openTar(name: string, source: ByteSource, recorded: () => Promise<RecordedFile>, close: () => void, stored?: ByteSource): Promise<OpenedSource> {
   const { tree, findings } = await readTar(source, { name });
   const tar = { bytes: source, ...(stored === undefined ? {} : { stored }) };
-  return { tree, findings: findings.map((f) => `${f.path}: ${f.detail}`), profile: "none", tar, recorded, close };
+  return { tree, findings: findings.map((f) => `${f.path || "/"}: ${f.detail}`), profile: "none", tar, recorded, close };
 }
 
 /** Reports each chunk's progress on its way through. */

@@ -283,7 +283,8 @@ oracle(
   git("commit", "-q", "-m", "m");
   git("archive", "--format=tar", "-o", archive, "HEAD");
   const { tree, findings } = await readArchive();
-  expect(findings).toEqual([]);
+  // It has no entry for the root.
+  expect(findings.map(({ code, path }) => [code, path])).toEqual([["FOLDER_ADDED", ""]]);
   const unpacked = joinPaths(base, "unpacked");
   mkdirSync(unpacked);
   run("tar", ["--no-same-owner", "-p", "-C", unpacked, "-xf", archive]);
@@ -321,7 +322,7 @@ test("an archive that mixes v7, ustar, GNU and PAX, as mmdebstrap's does, is rea
     entry({ name: "cut", typeflag: "7" }, "pax"),
   ];
   const { tree, findings } = await read(parts);
-  expect(findings).toEqual([]);
+  expect(findings.map(({ code, path }) => [code, path])).toEqual([["FOLDER_ADDED", "gnu"]]);
   const meta = { uid: 0, gid: 0, mode: 0o644, mtime: 0n, xattrs: new Map() };
   const file = (path: string, content: string, more: object = {}): FixtureNode => ({
     type: "file",
@@ -350,6 +351,7 @@ test("records that a tree cannot hold are told once, global ones at the first en
       ],
       { typeflag: "g" },
     ),
+    entry({ name: "./", typeflag: "5" }),
     entry({ name: "a" }),
     pax([
       ["VENDOR.local", "x"],
@@ -359,8 +361,8 @@ test("records that a tree cannot hold are told once, global ones at the first en
     entry({ name: "b" }),
   ]);
   expect(findings).toEqual([
-    { code: "UNKNOWN_RECORD", path: "a", offset: 1024, detail: "the PAX record VENDOR.global was not understood" },
-    { code: "UNKNOWN_RECORD", path: "b", offset: 2560, detail: "the PAX record VENDOR.local was not understood" },
+    { code: "UNKNOWN_RECORD", path: "", offset: 1024, detail: "the PAX record VENDOR.global was not understood" },
+    { code: "UNKNOWN_RECORD", path: "b", offset: 3072, detail: "the PAX record VENDOR.local was not understood" },
   ]);
 });
 
@@ -450,3 +452,21 @@ if (process.env.IMGKIT_LONG === "1") {
     expect(await differences(withoutSpecialLinks(await readDirectory(source)), tree)).toEqual([]);
   });
 }
+
+describe("folders that an archive does not name are told, all in one finding", () => {
+  const folder = (name: string): Uint8Array => entry({ name, typeflag: "5" });
+  const table: [what: string, parts: Uint8Array[], expected: string[]][] = [
+    ["all named", [folder("./"), folder("d"), entry({ name: "d/f" })], []],
+    ["named after what is in it", [entry({ name: "d/f" }), folder("d"), folder("./")], []],
+    ["no root", [folder("d"), entry({ name: "d/f" })], [": the archive has no entry for this folder: taken as mode 0755, owner 0:0, time 0"]],
+    [
+      "three",
+      [folder("./"), entry({ name: "d/e/f" }), entry({ name: "a/f" })],
+      ["a: the archive has no entry for this folder, nor for 2 more folders: taken as mode 0755, owner 0:0, time 0"],
+    ],
+  ];
+  test.each(table)("%s", async (_, parts, expected) => {
+    const { findings } = await read(parts);
+    expect(findings.map(({ path, detail }) => `${path}: ${detail}`)).toEqual(expected);
+  });
+});

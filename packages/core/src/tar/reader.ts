@@ -25,10 +25,10 @@ export interface ReadTarOptions {
 
 /** Something in an archive that a Tree cannot carry. */
 export interface TarFinding {
-  readonly code: "UNKNOWN_RECORD" | "ACL_TEXT_DROPPED" | "ENTRY_LEFT_OUT";
-  /** The entry's path. */
+  readonly code: "UNKNOWN_RECORD" | "ACL_TEXT_DROPPED" | "ENTRY_LEFT_OUT" | "FOLDER_ADDED";
+  /** The entry's path; for FOLDER_ADDED the first folder in the tree's order that has no entry. */
   readonly path: string;
-  /** Byte offset of the entry's header. */
+  /** Byte offset of the entry's header; for FOLDER_ADDED that of the archive's end. */
   readonly offset: number;
   readonly detail: string;
 }
@@ -72,7 +72,18 @@ class TarReader {
       });
     }
     for (let member = await members.next(); member !== undefined; member = await members.next()) await this.#entry(member);
-    return { tree: this.#tree(), findings: this.#findings };
+    const tree = this.#tree();
+    this.#noteFolders(tree);
+    return { tree, findings: this.#findings };
+  }
+
+  /** One finding for all folders that no entry names: an archive of files alone has as many as folders. */
+  #noteFolders(tree: Tree): void {
+    const added = [...tree].filter(({ path }) => !this.#nodes.has(path)).map(({ path }) => path);
+    const [first] = added;
+    if (first === undefined) return;
+    const more = added.length === 1 ? "" : `, nor for ${added.length - 1} more folders`;
+    this.#find("FOLDER_ADDED", first, this.#members.at, `the archive has no entry for this folder${more}: taken as mode 0755, owner 0:0, time 0`);
   }
 
   /** What `Tree.from` refuses is told with the place in the archive. */
