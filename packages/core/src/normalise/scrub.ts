@@ -38,15 +38,19 @@ const runtime = "made anew at each boot; what is there is the building host's";
 const cache = "a cache of apt, with the time of the build in it";
 const log = "a log of the build, with its clock";
 
+const ofTheRunningSystem: readonly ScrubRule[] = [
+  contents("proc", runtime),
+  contents("sys", runtime),
+  contents("dev", runtime),
+  contents("tmp", "temporary files of the build"),
+  contents("run", runtime, ["lock"]),
+];
+
 /** After debuerreotype's .tar-exclude and mmdebstrap's run_cleanup. */
 const debian: ScrubProfile = {
   name: "debian",
   rules: [
-    contents("proc", runtime),
-    contents("sys", runtime),
-    contents("dev", runtime),
-    contents("tmp", "temporary files of the build"),
-    contents("run", runtime, ["lock"]),
+    ...ofTheRunningSystem,
     contents("var/cache/apt", cache),
     contents("var/lib/apt/lists", "package lists as they were on the day of the build; apt update fetches them"),
     contents("var/state/apt/lists", "package lists as they were on the day of the build; apt update fetches them"),
@@ -83,11 +87,7 @@ const debianSlim: ScrubProfile = {
 const wolfi: ScrubProfile = {
   name: "wolfi",
   rules: [
-    contents("proc", runtime),
-    contents("sys", runtime),
-    contents("dev", runtime),
-    contents("tmp", "temporary files of the build"),
-    contents("run", runtime, ["lock"]),
+    ...ofTheRunningSystem,
     contents("var/cache/apk", "a cache of apk; apk update fetches it"),
     contents("etc/apk/cache", "a cache of apk; apk update fetches it"),
     node("var/log/apk.log", log),
