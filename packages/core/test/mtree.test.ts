@@ -85,8 +85,14 @@ describe("reading", () => {
     expect([...parseMtree("# ./\\\na type=dir\n").entries.keys()]).toEqual(["a"]);
   });
 
+  test("the root may be left at the end, as FreeBSD's mtree leaves it", () => {
+    const lines = ["/set type=file uid=0", ".               type=dir", "    etc         type=dir", "        a", "    ..", "    b", "..", ""];
+    expect([...parseMtree(lines.join("\n")).entries.keys()]).toEqual(["", "etc", "etc/a", "b"]);
+  });
+
   test.each([
     ["..", /line 1: "\.\." above the root/],
+    [". type=dir\n..\n..", /line 3: "\.\." above the root/],
     ["a/../b", /line 1: a path with "\.\." in it/],
     ["\n./a\\q", /line 2: a name with an escape/],
   ])("%j is refused with its line", (content, message) => {

@@ -64,8 +64,9 @@ class MtreeParser {
   }
 
   #leave(number: number): void {
-    if (this.#folder === undefined || this.#folder === "") throw this.#bad(number, '".." above the root', "..");
-    this.#folder = parentOf(this.#folder);
+    if (this.#folder === undefined) throw this.#bad(number, '".." above the root', "..");
+    // FreeBSD's files leave the root, too, at their end.
+    this.#folder = this.#folder === "" ? undefined : parentOf(this.#folder);
   }
 
   #entry(word: string, keywords: Map<string, string>, number: number): void {
