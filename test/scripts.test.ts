@@ -40,7 +40,7 @@ describe("npm test", () => {
 });
 
 describe("scripts", () => {
-  test.each(["start.mjs", "test.mjs", "check.mjs"])("%s runs when it is reached through a symbolic link, and fails where it cannot work", (script) => {
+  test.each(["start.mjs", "test.mjs", "check.mjs", "bench.mjs"])("%s runs when it is reached through a symbolic link, and fails where it cannot work", (script) => {
     const folder = fs.mkdtempSync(join(os.tmpdir(), "imgkit-scripts-"));
     try {
       // A copy without packages: the first thing that a script does fails, and that must be seen.

@@ -1,6 +1,6 @@
 import { deflateRawSync, gzipSync } from "node:zlib";
 import { crc32 } from "@imgkit/bytes";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { oracle } from "../../../test/oracle.ts";
 import { gunzip as nodeGunzip } from "../src/gunzip.node.ts";
 import { gunzip } from "../src/gunzip.ts";
@@ -10,6 +10,9 @@ import { cut, join, outcome, pipe, random, sample } from "./helpers.ts";
 
 const ROUNDS = process.env.IMGKIT_LONG === "1" ? 40_000 : 2000;
 const LIMIT = 1 << 20;
+
+// A long run takes minutes where another job has the CPU.
+vi.setConfig({ testTimeout: 300_000 });
 
 /** Flips, overwrites, removes, repeats or inserts bytes, one to four times, away from the first `keep` bytes. */
 function mutate(bytes: Uint8Array, next: (below: number) => number, keep: number): Uint8Array {
