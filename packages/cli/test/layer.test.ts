@@ -2,10 +2,12 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { gunzipSync } from "node:zlib";
+import { buildImage, parsePlatform } from "@imgkit/oci";
+import { createLayout } from "@imgkit/oci/node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writeFixtureTar } from "../../../fixtures/src/index.node.ts";
 import { pseudoRandomBytes } from "../../../fixtures/src/index.ts";
-import { oracle } from "../../../test/oracle.ts";
+import { oracle, oracleRoot } from "../../../test/oracle.ts";
 import { epoch, expectFailure, here, imgkit, json, Scratch } from "./cli.ts";
 
 const scratch = new Scratch("layer");
@@ -53,6 +55,25 @@ describe("the same as others make of the same source", () => {
     const { digest, size } = rootfs.output;
     expect(output).toEqual({ path: out, mediaType: media, digest, size, diffId: digest, tarSize: size });
   });
+});
+
+oracleRoot("umoci").each(["fast", "default"])("Go's gzip, in umoci, reads a layer of several chunks, stored and packed, %s", async (level) => {
+  const tree = scratch.folder("go");
+  scratch.write("go/noise", pseudoRandomBytes(4, 3 << 20));
+  scratch.write("go/text", Array.from({ length: 200_000 }, (_, i) => `${(i * 7919) % 9973} lines, of which this is ${i}\n`).join(""));
+  scratch.write("go/zeros", new Uint8Array(5 << 20));
+  const { output } = await layer(["--level", level], tree);
+  const layout = await createLayout(scratch.at(`go-${level}`));
+  await layout.blobs.put([fs.readFileSync(out)], output);
+  const { mediaType, digest, size, diffId, tarSize } = output;
+  const layers = [{ descriptor: { mediaType, digest, size }, diffId, tarSize }];
+  const image = await buildImage(layout.blobs, { layers, platform: parsePlatform("linux/amd64"), epoch: Number(epoch[1]) });
+  layout.add(image.descriptor, "go");
+  await layout.commit();
+  execFileSync("umoci", ["unpack", "--image", `${scratch.at(`go-${level}`)}:go`, scratch.at(`bundle-${level}`)]);
+  for (const name of ["noise", "text", "zeros"]) {
+    expect(fs.readFileSync(scratch.at(`bundle-${level}`, "rootfs", name)).equals(fs.readFileSync(scratch.at("go", name)))).toBe(true);
+  }
 });
 
 describe("what is printed is what the file has", () => {
