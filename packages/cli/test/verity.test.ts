@@ -60,6 +60,7 @@ const parameters: readonly [what: string, flags: string[]][] = [
   ["an algorithm in capitals", ["--uuid", uuid, "--salt", salt, "-h", "SHA256"]],
   ["Chrome OS's format", ["--uuid", uuid, "--salt", salt, "--format", "0"]],
   ["small blocks", ["--uuid", uuid, "--salt", salt, "--data-block-size", "512", "--hash-block-size", "1024"]],
+  ["data blocks that are larger than a page, with the warning", ["--uuid", uuid, "--salt", salt, "--data-block-size", "8192"]],
   ["a part of the data", ["--uuid", uuid, "--salt", salt, "--data-blocks", "100"]],
   ["a UUID in capitals", ["--uuid", uuid.toUpperCase(), "--salt", salt]],
 ];

@@ -125,7 +125,12 @@ async function format(data: string, hash: string, options: FormatOptions, contex
     for (const line of lines) await printLine(io, line);
     if (options.verbose || options.debug) await printLine(io, "Command successful.");
   }
+  if (layout.dataBlockSize > pageSize && !options.quiet) io.stderr.write(`${pageSizeWarning}\n`);
 }
+
+// Of x86-64 and of most others, and never asked of this machine: the tree is for another.
+const pageSize = 4096;
+const pageSizeWarning = `WARNING: Kernel cannot activate device if data block size exceeds page size (${pageSize}).`;
 
 async function verify(data: string, hash: string, root: string | undefined, options: HashOptions, context: Context): Promise<void> {
   const { io } = context;
