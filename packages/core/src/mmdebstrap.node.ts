@@ -141,7 +141,7 @@ function notStarted(cause: unknown): CoreError {
 
 function failed(status: string, log: ToolLog): CoreError {
   const reasons = log.reasons();
-  const hint = hints.find(([pattern]) => pattern.test(reasons))?.[1] ?? "Its standard error has the whole story.";
+  const hint = hints.find(([pattern]) => pattern.test(reasons))?.[1] ?? "Run mmdebstrap itself to see all that it says.";
   return new CoreError("TOOL_FAILED", `mmdebstrap failed with ${status}: ${reasons === "" ? "it printed no reason" : reasons}`, { hint }, "system");
 }
 

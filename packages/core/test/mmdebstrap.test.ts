@@ -166,11 +166,11 @@ describe("whatever mmdebstrap does", () => {
       /suite's name/,
     ],
     ["an unsigned mirror", ["echo 'E: The following signatures: NO_PUBKEY 1' >&2; exit 1"], /NO_PUBKEY/, /keyring/],
-    ["last words without a newline", ["echo 'I: x' >&2; printf 'cannot find perl' >&2; exit 2"], /exit code 2: cannot find perl/, /standard error/],
-    ["no words", ["exit 3"], /exit code 3: it printed no reason/, /standard error/],
-    ["a signal", ["kill -9 $$"], /signal SIGKILL/, /standard error/],
-    ["after output", ["echo data; echo 'E: disk full' >&2; exit 1"], /disk full/, /standard error/],
-    ["a terminal's escapes", ["printf 'E: a\\033[2Jb\\n' >&2; exit 1"], /a\\x1b\[2Jb/, /standard error/],
+    ["last words without a newline", ["echo 'I: x' >&2; printf 'cannot find perl' >&2; exit 2"], /exit code 2: cannot find perl/, /mmdebstrap itself/],
+    ["no words", ["exit 3"], /exit code 3: it printed no reason/, /mmdebstrap itself/],
+    ["a signal", ["kill -9 $$"], /signal SIGKILL/, /mmdebstrap itself/],
+    ["after output", ["echo data; echo 'E: disk full' >&2; exit 1"], /disk full/, /mmdebstrap itself/],
+    ["a terminal's escapes", ["printf 'E: a\\033[2Jb\\n' >&2; exit 1"], /a\\x1b\[2Jb/, /mmdebstrap itself/],
   ];
   test.each(failures)("its failure is one typed line: %s", async (_, script, sentence, hint) => {
     await expect(run(fake(...script))).rejects.toMatchObject({
