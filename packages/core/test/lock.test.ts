@@ -1,13 +1,17 @@
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
 import { collect } from "@imgkit/bytes";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { oracle } from "../../../test/oracle.ts";
+import { CoreError } from "../src/errors.ts";
 import { readStanzas } from "../src/lock/deb822.ts";
 import { formatLock, type Lock, parseLock } from "../src/lock/lock.ts";
 import { lockMmdebstrap } from "../src/lock/record.node.ts";
@@ -43,6 +47,47 @@ describe("the lock file", () => {
     ["$.packages[0].version", (whole) => Object.assign(whole, { packages: [{ ...lock.packages[0], version: 1 }] })],
     ["$.absent[0]", (whole) => Object.assign(whole, { absent: ["x"] })],
   ];
+  test("whatever is done to its text: a lock that is written as it is read, or a typed error", () => {
+    const text = formatLock(lock);
+    const place = fc.nat(text.length);
+    fc.assert(
+      fc.property(place, place, fc.oneof(fc.string(), fc.json(), fc.constantFrom('"size": -0', "1e999", '"__proto__": {}', "\ud800")), (from, to, put) => {
+        const changed = text.slice(0, Math.min(from, to)) + put + text.slice(Math.max(from, to));
+        try {
+          const read = parseLock(changed);
+          expect(parseLock(formatLock(read))).toEqual(read);
+        } catch (error) {
+          if (!(error instanceof CoreError)) throw error;
+          expect(error.code).toBe("BAD_LOCK");
+        }
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  oracle(
+    "bash",
+    "jq",
+    "curl",
+    "sha256sum",
+  )("the page's recipe names a package whose bytes are others, and only that", async () => {
+    const page = readFileSync(new URL("../../../docs/bytes/lock-1.md", import.meta.url), "utf8");
+    const recipe = /```sh\n([\s\S]*?)```/.exec(page)?.[1] ?? "";
+    const server = createServer((request, response) => response.end(request.url === "/good" ? "abc" : "abd"));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const packages = ["good", "bad"].map((name) => ({ name, version: "1", architecture: "all", url: `${url}/${name}`, sha256: sha256("abc"), size: 3 }));
+    const folder = mkdtempSync(join(tmpdir(), "imgkit-recipe-"));
+    try {
+      writeFileSync(join(folder, "image.lock.json"), formatLock({ ...lock, packages }));
+      const { stdout } = await promisify(execFile)("bash", ["-c", recipe], { cwd: folder, env: { PATH: process.env.PATH, no_proxy: "*" } });
+      expect(stdout).toBe(`differs: ${url}/bad\n`);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
+
   test.each(refused)("a bad %s is refused by that name", (field, change) => {
     const whole = JSON.parse(formatLock(lock)) as Record<string, unknown>;
     change(whole);
