@@ -102,6 +102,12 @@ test.each(["none", "primary", "backup"])("with %s of the copies broken before, a
   expect(disk.read(0, 446)).toEqual(new Uint8Array(446).fill(0xfa));
 });
 
+test("a disk without any free space is said to have none", () => {
+  const { firstUsableLba, lastUsableLba } = empty;
+  const full = { ...empty, partitions: [{ number: 1, ...home, uuid: uuidOf(1), firstLba: firstUsableLba, lastLba: lastUsableLba }] };
+  expect(() => addPartition(full, { ...home, uuid: uuidOf(2), size: 512 })).toThrow("expected a disk with free space, found 512");
+});
+
 test("a disk that grew gets its backup at the new end, and the old one is wiped", async () => {
   const table = addPartition(empty, { ...home, uuid: uuidOf(1), size: 1 << 20 });
   const disk = new SparseDisk(80_000 * 512);

@@ -51,7 +51,8 @@ export function addPartition(table: GptTable, added: AddedPartition): GptTable {
   const place = sectors === undefined ? room.sort((a, b) => length(b) - length(a))[0] : room.find((r) => length(r) >= sectors);
   if (place === undefined || sectors === 0) {
     const largest = Math.max(0, ...room.map(length)) * table.sectorSize;
-    throw new VerityError("BAD_GPT", "no free space for the partition", { field: "size", expected: `1 to ${largest} bytes`, found: String(size) });
+    const expected = largest === 0 ? "a disk with free space" : `1 to ${largest} bytes`;
+    throw new VerityError("BAD_GPT", "no free space for the partition", { field: "size", expected, found: String(size) });
   }
   const lastLba = sectors === undefined ? place.lastLba : place.firstLba + sectors - 1;
   const number = rest.number ?? lowestFree(table);
