@@ -462,7 +462,7 @@ describe("folders that an archive does not name are told, all in one finding", (
     [
       "three",
       [folder("./"), entry({ name: "d/e/f" }), entry({ name: "a/f" })],
-      ["a: the archive has no entry for this folder, nor for 2 more folders: taken as mode 0755, owner 0:0, time 0"],
+      ["a: the archive has no entry for this folder, nor for 2 more: taken as mode 0755, owner 0:0, time 0"],
     ],
   ];
   test.each(table)("%s", async (_, parts, expected) => {

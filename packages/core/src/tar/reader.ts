@@ -82,7 +82,7 @@ class TarReader {
     const added = [...tree].filter(({ path }) => !this.#nodes.has(path)).map(({ path }) => path);
     const [first] = added;
     if (first === undefined) return;
-    const more = added.length === 1 ? "" : `, nor for ${added.length - 1} more folders`;
+    const more = added.length === 1 ? "" : `, nor for ${added.length - 1} more`;
     this.#find("FOLDER_ADDED", first, this.#members.at, `the archive has no entry for this folder${more}: taken as mode 0755, owner 0:0, time 0`);
   }
 
