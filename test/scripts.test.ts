@@ -40,19 +40,22 @@ describe("npm test", () => {
 });
 
 describe("scripts", () => {
-  test.each(["start.mjs", "test.mjs", "check.mjs", "bench.mjs"])("%s runs when it is reached through a symbolic link, and fails where it cannot work", (script) => {
-    const folder = fs.mkdtempSync(join(os.tmpdir(), "imgkit-scripts-"));
-    try {
-      // A copy without packages: the first thing that a script does fails, and that must be seen.
-      fs.cpSync(join(root, "scripts"), join(folder, "real", "scripts"), { recursive: true });
-      fs.symlinkSync("real", join(folder, "link"));
-      const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, "link", "scripts", script)], { encoding: "utf8" });
-      expect(status).toBe(1);
-      expect(stdout + stderr).toMatch(/packages/);
-    } finally {
-      fs.rmSync(folder, { recursive: true });
-    }
-  });
+  test.each(["start.mjs", "test.mjs", "check.mjs", "bench.mjs"])(
+    "%s runs when it is reached through a symbolic link, and fails where it cannot work",
+    (script) => {
+      const folder = fs.mkdtempSync(join(os.tmpdir(), "imgkit-scripts-"));
+      try {
+        // A copy without packages: the first thing that a script does fails, and that must be seen.
+        fs.cpSync(join(root, "scripts"), join(folder, "real", "scripts"), { recursive: true });
+        fs.symlinkSync("real", join(folder, "link"));
+        const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, "link", "scripts", script)], { encoding: "utf8" });
+        expect(status).toBe(1);
+        expect(stdout + stderr).toMatch(/packages/);
+      } finally {
+        fs.rmSync(folder, { recursive: true });
+      }
+    },
+  );
 });
 
 describe("the reporter, on a folder of tests", () => {
