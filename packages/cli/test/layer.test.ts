@@ -29,6 +29,7 @@ describe("the same as others make of the same source", () => {
   test.each([
     ["gzip", []],
     ["none", []],
+    ["gzip", ["--level", "fast"]],
     ["gzip", ["--profile", "debian", "--owner", "0:0", "--prefix", "opt/app", "--exclude", "**/doc"]],
   ])("the layer's blob that image writes: %s %j", async (compression, tree) => {
     const { output } = await layer(["--compression", compression, ...tree]);

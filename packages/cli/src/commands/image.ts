@@ -1,11 +1,12 @@
 import { writeTar } from "@imgkit/core";
-import { addLayer, buildImage, checkTag, executionConfig, type ImageSettings, type Layer, type LayerCompression, parsePlatform } from "@imgkit/oci";
+import { addLayer, buildImage, checkTag, executionConfig, type ImageSettings, type Layer, parsePlatform } from "@imgkit/oci";
 import { createLayout, type LayoutWriter, nodeEngines, splitLayoutReference } from "@imgkit/oci/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Context } from "../context.ts";
 import { epochOf } from "../epoch.ts";
 import { CliError } from "../errors.ts";
 import { note, printJson, printLine } from "../io.ts";
+import { levelOption, type PackingOptions, packingOf } from "../layer-options.ts";
 import { addOutputOptions, addRecordOption, collectText, type OutputOptions, type RecordOptions } from "../options.ts";
 import { checkSideOutputs } from "../outputs.ts";
 import { prepareSource } from "../prepare.ts";
@@ -15,11 +16,10 @@ import { type SourceReport, sourceReport } from "../report.ts";
 import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
 import { pacedStream } from "../turns.ts";
 
-interface ImageOptions extends TreeOptions, OutputOptions, RecordOptions {
+interface ImageOptions extends TreeOptions, OutputOptions, RecordOptions, PackingOptions {
   readonly output: string;
   readonly tag?: string;
   readonly platform: string;
-  readonly compression: LayerCompression;
   readonly entrypoint?: readonly string[];
   readonly cmd?: readonly string[];
   readonly env?: readonly string[];
@@ -48,6 +48,7 @@ export function addImage(program: Command, context: Context): void {
     .option("--tag <name>", "the image's name in the layout (default: latest)")
     .option("--platform <os/arch>", "OS/ARCH or OS/ARCH/VARIANT in OCI's names", "linux/amd64")
     .addOption(new Option("--compression <kind>", "of the layers").choices(["gzip", "zstd", "none"]).default("gzip"))
+    .addOption(levelOption())
     .option("--entrypoint <command>", "a JSON array, or one word (repeatable)", collectCommand)
     .option("--cmd <command>", "a JSON array, or one word (repeatable)", collectCommand)
     .option("--env <name=value>", "an environment variable (repeatable)", collectText)
@@ -90,6 +91,7 @@ async function image(specs: readonly string[], options: ImageOptions, context: C
   const settings = imageSettings(options);
   // Before the layers are packed, not after.
   executionConfig(settings);
+  packingOf(options);
   checkTag(place.tag);
   checkSideOutputs(place.path, { "--record": options.record });
   const progress = startProgress(io, "image", options.progress && !options.quiet);
@@ -145,7 +147,7 @@ async function addSource(spec: string, layout: LayoutWriter, options: ImageOptio
   const source = await prepareSource(spec, { ...options, ...writes }, epoch, context.io, progress);
   try {
     const tar = pacedStream(writeTar(source.tree, { epoch, onProgress: (bytes) => progress.update(bytes) }));
-    const layer = await addLayer(layout.blobs, tar, { compression: options.compression, engines: nodeEngines });
+    const layer = await addLayer(layout.blobs, tar, { ...packingOf(options), engines: nodeEngines });
     return { layer, inputs: options.record === undefined ? [] : await source.inputs(), report: sourceReport(source) };
   } finally {
     source.close();

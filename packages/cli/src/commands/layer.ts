@@ -1,12 +1,11 @@
-import type { GzipLevel } from "@imgkit/compress";
 import { writeTar } from "@imgkit/core";
-import { addLayer, type Layer, type LayerCompression } from "@imgkit/oci";
+import { addLayer, type Layer } from "@imgkit/oci";
 import { nodeEngines } from "@imgkit/oci/node";
 import { type Command, Option } from "commander";
 import type { Context } from "../context.ts";
 import { epochOf } from "../epoch.ts";
-import { CliError } from "../errors.ts";
 import { note, printJson, printLine } from "../io.ts";
+import { levelOption, type PackingOptions, packingOf } from "../layer-options.ts";
 import { addOutputOptions, addRecordOption, type OutputOptions, type RecordOptions } from "../options.ts";
 import { checkSideOutputs, claimStandardOutput, outputName, writeOutput } from "../outputs.ts";
 import { type PreparedSource, prepareSource } from "../prepare.ts";
@@ -16,10 +15,8 @@ import { sourceReport } from "../report.ts";
 import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
 import { pacedStream } from "../turns.ts";
 
-interface LayerOptions extends TreeOptions, OutputOptions, RecordOptions {
+interface LayerOptions extends TreeOptions, OutputOptions, RecordOptions, PackingOptions {
   readonly output: string;
-  readonly compression: LayerCompression;
-  readonly level?: GzipLevel;
 }
 
 const examples = `
@@ -37,9 +34,7 @@ export function addLayerCommand(program: Command, context: Context): void {
     .argument("<source>", "as for rootfs")
     .requiredOption("-o, --output <file>", "where to write the layer; - is standard output")
     .addOption(new Option("--compression <kind>", "of the layer; gzip is gzip/1").choices(["gzip", "none"]).default("gzip"))
-    .addOption(
-      new Option("--level <name>", "of gzip; fast gives about 4 % more bytes in three quarters of the time (default: default)").choices(["fast", "default"]),
-    )
+    .addOption(levelOption())
     .addHelpText("after", examples)
     .action((source: string, options: LayerOptions) => layer(source, { ...options, output: outputName(options.output) }, context));
   addTreeOptions(command);
@@ -48,8 +43,7 @@ export function addLayerCommand(program: Command, context: Context): void {
 
 async function layer(spec: string, options: LayerOptions, context: Context): Promise<void> {
   const { io } = context;
-  if (options.compression === "none" && options.level !== undefined)
-    throw new CliError("USAGE", "--level is of gzip, and --compression none has none", { hint: "Leave one of them out." });
+  const packing = packingOf(options);
   claimStandardOutput("the layer", options.output, options, context);
   const epoch = epochOf(options, io);
   checkSideOutputs(options.output, { "--record": options.record });
@@ -58,8 +52,7 @@ async function layer(spec: string, options: LayerOptions, context: Context): Pro
     const source = await prepareSource(spec, { ...options, outputs: [options.output, options.record] }, epoch, io, progress);
     try {
       const tar = pacedStream(writeTar(source.tree, { epoch, onProgress: (bytes) => progress.update(bytes) }));
-      const { compression, level = "default" } = options;
-      const written = await addLayer({ put: (blob) => writeOutput(blob, options.output, io) }, tar, { compression, level, engines: nodeEngines });
+      const written = await addLayer({ put: (blob) => writeOutput(blob, options.output, io) }, tar, { ...packing, engines: nodeEngines });
       progress.end();
       if (options.record !== undefined) {
         const { digest, size } = written.descriptor;
