@@ -10,6 +10,7 @@ export default defineConfig({
   test: {
     include: ["packages/*/test/**/*.test.ts", "fixtures/test/**/*.test.ts", "test/**/*.test.ts"],
     env: { PATH: path },
+    setupFiles: ["test/seed.ts"],
     pool: "forks",
     testTimeout: 60_000,
     hookTimeout: 120_000,
