@@ -24,7 +24,7 @@ describe("what is no tar, or half of one", () => {
   test("1024 zero bytes are a valid empty tar, and so are 10240", async () => {
     for (const size of [1024, 10_240]) {
       const { tree, findings } = await readTar(memorySource(new Uint8Array(size)));
-      expect([tree.size, findings.map(({ code, path }) => [code, path])]).toEqual([1, [["FOLDER_ADDED", ""]]]);
+      expect([tree.size, findings]).toEqual([1, []]);
     }
   });
 

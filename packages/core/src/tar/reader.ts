@@ -79,6 +79,8 @@ class TarReader {
 
   /** One finding for all folders that no entry names: an archive of files alone has as many as folders. */
   #noteFolders(tree: Tree): void {
+    // An archive of nothing lacks nothing.
+    if (this.#nodes.size === 0) return;
     const added = [...tree].filter(({ path }) => !this.#nodes.has(path)).map(({ path }) => path);
     const [first] = added;
     if (first === undefined) return;
