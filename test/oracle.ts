@@ -58,6 +58,11 @@ export function long(): typeof test {
   return process.env.IMGKIT_LONG === "1" ? test : skipped("only in npm run test:long");
 }
 
+/** Vitest's `test` where files have owners and permission bits, otherwise a test that is skipped by name. */
+export function posix(): typeof test {
+  return process.platform === "win32" ? skipped("Windows has no such permissions") : test;
+}
+
 function judged(reasons: readonly (string | undefined)[]): typeof test {
   const reason = reasons.filter((one) => one !== undefined).join(", ");
   if (reason === "") return test;

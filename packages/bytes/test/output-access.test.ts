@@ -1,14 +1,14 @@
 import { chmodSync, chownSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect } from "vitest";
+import { posix } from "../../../test/oracle.ts";
 import { createOutput } from "../src/index.node.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "imgkit-access-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-// Windows has no such permissions.
-test.skipIf(process.platform === "win32")("a private file that is replaced stays private, through a symbolic link too, and its owner keeps it", () => {
+posix()("a private file that is replaced stays private, through a symbolic link too, and its owner keeps it", () => {
   const path = join(folder, "disk.raw");
   const link = join(folder, "link");
   writeFileSync(path, "old");
