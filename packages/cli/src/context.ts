@@ -9,4 +9,6 @@ export interface Context {
   outcome: number;
   /** Set by commands whose standard output is the output itself. */
   stdoutTaken: boolean;
+  /** Runs another command line, and returns its exit code: for commands that repeat one. */
+  readonly run: (argv: readonly string[], io: Io) => Promise<number>;
 }

@@ -55,7 +55,7 @@ function inheritSettings(parent: Command, command: Command): void {
  * A failure is one line on standard error, and with --json one document on standard output as well.
  */
 export async function run(argv: readonly string[], io: Io): Promise<number> {
-  const context: Context = { io, argv, outcome: exitCode.done, stdoutTaken: false };
+  const context: Context = { io, argv, outcome: exitCode.done, stdoutTaken: false, run };
   try {
     const program = await makeProgram(context, argv[0]);
     if (argv.length === 0) {

@@ -22,7 +22,9 @@ export interface BuildRecord {
   readonly outputs: readonly RecordedFile[];
 }
 
+export const RECORD_SCHEMA = "imgkit.record/1";
+
 export async function writeRecord(path: string, record: BuildRecord): Promise<void> {
-  const document = { schema: "imgkit.record/1", imgkit: version(), ...record };
+  const document = { schema: RECORD_SCHEMA, imgkit: version(), ...record };
   await writeFileAtomic(path, [new TextEncoder().encode(`${JSON.stringify(document, null, 2)}\n`)]);
 }

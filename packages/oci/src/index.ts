@@ -9,6 +9,8 @@ export { type BuiltIndex, buildImage, buildIndex, type Image, type ImageOptions,
 export { type JsonObject, type JsonValue, MAX_DOCUMENT, type ParseJsonOptions, parseJson } from "./json-read.ts";
 export { type JsonInput, writeJson } from "./json-write.ts";
 export { type AddLayerOptions, addLayer, type Layer } from "./layer.ts";
+export { type AppliedLayers, applyLayers, type LayerContents, type LayerFinding, type LayerLimits } from "./layers/apply.ts";
+export { type ImageTree, type ImageTreeFinding, type ImageTreeOptions, readImageTree, type SpooledBytes } from "./layers/image-tree.ts";
 export {
   checkTag,
   type Layout,
@@ -37,9 +39,10 @@ export {
 } from "./media.ts";
 export { formatPlatform, parsePlatform } from "./platform.ts";
 export { reachable } from "./reachable.ts";
+export { type PublishedLayer, type RecomputedLayer, recomputeLayer } from "./recompute.ts";
 export { executionConfig, type ImageSettings } from "./settings.ts";
 export type { Problem } from "./shape.ts";
-export { formatEpoch } from "./time.ts";
+export { formatEpoch, parseTime } from "./time.ts";
 export {
   type Descriptor,
   type ExecutionConfig,

@@ -56,3 +56,15 @@ export function isRfc3339(text: string): boolean {
   if (month < 1 || month > 12 || day < 1 || day > monthLength(year, month)) return false;
   return hour < 24 && minute < 60 && second <= 60 && zoneHour < 24 && zoneMinute < 60;
 }
+
+/** The inverse of `formatEpoch`: undefined for what it never writes (a fraction, a zone, a time before 1970). */
+export function parseTime(text: string): number | undefined {
+  const parts = pattern.exec(text);
+  if (parts === null || !isRfc3339(text)) return undefined;
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = parts.slice(1, 7).map(Number);
+  if (year < 1970) return undefined;
+  let days = daysBefore(year) + day - 1;
+  for (let before = 1; before < month; before++) days += monthLength(year, before);
+  const epoch = days * 86_400 + hour * 3600 + minute * 60 + second;
+  return epoch <= EPOCH_MAX && formatEpoch(epoch) === text ? epoch : undefined;
+}

@@ -4,7 +4,7 @@ import { collect } from "@imgkit/bytes";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { nodeEngines } from "../src/index.node.ts";
-import { addLayer, type BlobStore, memoryBlobs, portableEngines } from "../src/index.ts";
+import { addLayer, type BlobStore, memoryBlobs, portableEngines, recomputeLayer } from "../src/index.ts";
 import { gnuTar, makeRoot, temporaryFolder } from "./support.ts";
 
 const sha256 = (bytes: Uint8Array): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
@@ -140,5 +140,37 @@ describe("a store in memory", () => {
     }
     await expect(memoryBlobs().put(endless(), { size: 1000 })).rejects.toMatchObject({ code: "BLOB_MISMATCH" });
     expect(given).toBe(1100);
+  });
+});
+
+describe("a published layer made anew", () => {
+  const other = gnuTar(makeRoot(temporaryFolder(), "root", "other text\n"));
+
+  test.each([
+    ["none", "none"],
+    ["gzip", "default"],
+    ["gzip", "fast"],
+  ] as const)("%s, %s: from the same tar comes the same digest, and the packing is named", async (compression, packing) => {
+    const how = packing === "none" ? { compression } : { compression, level: packing };
+    const { descriptor, diffId } = await addLayer(memoryBlobs(), [tar], how);
+    const made = await recomputeLayer(() => [tar], { digest: descriptor.digest, diffId, compression });
+    expect(made).toMatchObject({ ok: true, packing, diffId });
+    expect(made.tried.at(-1)).toEqual({ packing, digest: descriptor.digest });
+  });
+
+  test("another tar is told by its diff_id, after one try", async () => {
+    const { descriptor, diffId } = await addLayer(memoryBlobs(), [tar]);
+    const made = await recomputeLayer(() => [other], { digest: descriptor.digest, diffId, compression: "gzip" });
+    expect(made).toMatchObject({ ok: false, diffId: sha256(other) });
+    expect(made.packing).toBeUndefined();
+    expect(made.tried).toHaveLength(1);
+  });
+
+  test("the same tar packed by another gzip, or by zstd: the diff_id is made anew, the digest is not", async () => {
+    const theirs = sha256(gzipSync(tar));
+    for (const compression of ["gzip", "zstd"] as const) {
+      const made = await recomputeLayer(() => [tar], { digest: theirs, diffId: sha256(tar), compression });
+      expect(made).toMatchObject({ ok: false, diffId: sha256(tar) });
+    }
   });
 });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { formatEpoch, formatPlatform, type ImageSettings, parsePlatform } from "../src/index.ts";
+import { formatEpoch, formatPlatform, type ImageSettings, parsePlatform, parseTime } from "../src/index.ts";
 import { executionConfig } from "../src/settings.ts";
 import { isRfc3339 } from "../src/time.ts";
 
@@ -10,10 +10,18 @@ test("an epoch is written as Date would write it, without Date", () => {
       const text = formatEpoch(epoch);
       expect(text).toBe(new Date(epoch * 1000).toISOString().replace(".000Z", "Z"));
       expect(isRfc3339(text)).toBe(true);
+      expect(parseTime(text)).toBe(epoch);
     }),
     { numRuns: 1000, examples: [[0], [68_169_599], [68_169_600], [951_782_400], [951_868_799], [4_107_542_400], [253_402_300_799]] },
   );
 });
+
+test.each(["1969-12-31T23:59:59Z", "2023-11-14T22:13:20.5Z", "2023-11-14T22:13:20+01:00", "2023-11-14T22:13:60Z", "2023-02-29T00:00:00Z", "yesterday"])(
+  "%s is no time that imgkit writes",
+  (text) => {
+    expect(parseTime(text)).toBeUndefined();
+  },
+);
 
 test.each([-1, 1.5, Number.NaN, 253_402_300_800, 2 ** 60])("the epoch %s is refused", (epoch) => {
   expect(() => formatEpoch(epoch)).toThrow(expect.objectContaining({ code: "BAD_EPOCH" }));

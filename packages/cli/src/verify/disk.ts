@@ -1,0 +1,31 @@
+import { openFile } from "@imgkit/bytes/node";
+import { verifyDisk } from "@imgkit/disk";
+import { nativeEngine } from "@imgkit/verity/node";
+import type { Progress } from "../progress.ts";
+import { findingLine } from "../report.ts";
+import { pacedSource } from "../turns.ts";
+import type { Outcome, VerifyOptions } from "./outcome.ts";
+
+export async function verifyDiskTarget(path: string, options: VerifyOptions, progress: Progress): Promise<Outcome> {
+  const file = openFile(path);
+  try {
+    const { rootHash, seed } = options;
+    const { ok, ...result } = await verifyDisk(pacedSource(file), {
+      engine: nativeEngine,
+      onProgress: (done, total) => progress.update(done, total),
+      ...(rootHash === undefined ? {} : { rootHash }),
+      ...(seed === undefined ? {} : { seed }),
+    });
+    const verified = result.pairs
+      .filter((pair) => pair.ok)
+      .map((pair) => `${pair.typeName}: root hash ${pair.rootHash}, partitions ${pair.data} and ${pair.verity}`);
+    const anchor =
+      rootHash === undefined
+        ? "the disk's own partition UUIDs only: it is consistent with itself (give --root-hash to hold it to a published one)"
+        : "the given root hash";
+    const unverified = result.unprotected.map((number) => `partition ${number} is covered by no root hash: what it holds was not verified`);
+    return { ok, anchor, findings: result.findings.map(findingLine), verified, unverified, details: result };
+  } finally {
+    file.close();
+  }
+}

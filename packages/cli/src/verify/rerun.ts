@@ -1,0 +1,96 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { Writable } from "node:stream";
+import { resolveTag } from "@imgkit/oci";
+import { openLayout } from "@imgkit/oci/node";
+import type { Context } from "../context.ts";
+import { type Digested, digestPath } from "../digest.ts";
+import { CliError } from "../errors.ts";
+import { note } from "../io.ts";
+import type { Target } from "../kind.ts";
+import type { BuildRecord } from "../record.ts";
+import { version } from "../version.ts";
+import type { Outcome } from "./outcome.ts";
+import { type ReadRecord, readRecord } from "./record.ts";
+
+// --from RECORD: the recorded command is run again, its outputs kept apart, and both records are compared: that covers the whole of
+// an image or a disk, settings included.
+
+/** The commands whose outputs X can be, and the options by which they write anything. */
+const outputs: Readonly<Record<string, readonly string[]>> = {
+  rootfs: ["-o", "--output", "--mtree", "--record"],
+  layer: ["-o", "--output", "--record"],
+  image: ["-o", "--output", "--record"],
+  disk: ["-o", "--output", "--record"],
+};
+
+/** @throws CliError USAGE for a record of another command; NOT_REBUILT when the recorded command fails now. */
+export async function rerun(target: Target, path: string, record: ReadRecord, context: Context): Promise<Outcome> {
+  const { io } = context;
+  if (record.imgkit !== version()) note(io, `warning: ${path}: recorded by imgkit ${record.imgkit}, run again by ${version()}`);
+  const folder = mkdtempSync(join(io.temporary, "imgkit-rerun-"));
+  try {
+    const again = join(folder, "record.json");
+    const stdout = new Writable({ write: (_chunk, _encoding, done) => done() });
+    const code = await context.run(redirected(record, path, folder, again), { ...io, stdout });
+    const made = code === 0 ? readRecord(again) : undefined;
+    if (made === undefined) {
+      throw new CliError("NOT_REBUILT", "the recorded command failed", {
+        path,
+        found: `exit code ${code}`,
+        hint: "Its own message stands above; run it where it was run.",
+      });
+    }
+    return compare(target, path, await published(target), record, made);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** The recorded arguments, with everything that is written going to the folder: a later option wins over an earlier one. */
+function redirected(record: BuildRecord, path: string, folder: string, again: string): string[] {
+  const own = outputs[record.command];
+  if (own === undefined || record.arguments[0] !== record.command) {
+    throw new CliError("USAGE", "a record of a command whose output is no tar, image or disk", {
+      path,
+      expected: Object.keys(outputs).join(", "),
+      found: record.command,
+    });
+  }
+  const end = record.arguments.indexOf("--");
+  const [options, operands] = end < 0 ? [record.arguments, []] : [record.arguments.slice(0, end), record.arguments.slice(end)];
+  const uses = (option: string): boolean => options.some((word) => word === option || word.startsWith(`${option}=`));
+  const side = own.filter((option) => option !== "-o" && option !== "--output" && option !== "--record" && uses(option));
+  const moved = side.flatMap((option) => [option, join(folder, option.replace(/^-+/, ""))]);
+  // The epoch may have come from the environment.
+  const epoch = record.epoch === undefined ? [] : ["--epoch", String(record.epoch)];
+  return [...options, ...epoch, "--output", join(folder, "output"), "--record", again, ...moved, ...operands];
+}
+
+/** What X is known by: the digest of its bytes, or of the image's manifest. */
+async function published(target: Target): Promise<Digested> {
+  if (target.kind !== "layout") return digestPath(target.path);
+  const { digest, size } = resolveTag((await openLayout(target.path)).index, target.tag, target.path);
+  return { digest, size };
+}
+
+function compare(target: Target, path: string, found: Digested, before: BuildRecord, after: BuildRecord): Outcome {
+  const [output] = after.outputs;
+  const inputs = after.inputs.flatMap((input, i) => {
+    const was = before.inputs[i];
+    return was?.digest === input.digest
+      ? []
+      : [`the input ${input.name} is not the one that was recorded (expected ${was?.digest ?? "none"}, found ${input.digest})`];
+  });
+  const ok = output?.digest === found.digest;
+  const differs = ok ? [] : [`not what the recorded command gives (expected ${output?.digest}, found ${found.digest}); imgkit diff shows why`];
+  // Other inputs that give the same bytes are worth a word, but the bytes are what was asked about.
+  return {
+    ok,
+    anchor: `the record ${path}, whose command was run again and gave the same bytes`,
+    findings: ok ? [] : [...differs, ...inputs],
+    verified: ok ? [`${found.digest}  recomputed by imgkit ${before.arguments.join(" ")}`] : [],
+    unverified: ok ? inputs : [],
+    details: { recomputed: { record: path, kind: target.kind, expected: output?.digest, found: found.digest, inputs } },
+  };
+}
