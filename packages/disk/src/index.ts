@@ -4,6 +4,7 @@ export { type DiskInput, type DiskLayout, type DiskOptions, type DiskRange, layo
 export type { DiskIdentifiers } from "./disk/seed.ts";
 export { type DiskVerification, type VerifiedPair, type VerifyDiskOptions, verifyDisk } from "./disk/verify.ts";
 export { type DiskDescription, type DiskTarget, type PartitionDescription, type WriteDiskOptions, writeDisk } from "./disk/write.ts";
-export { readErofs } from "./erofs/reader.ts";
-export { createErofs, type ErofsExtent, type ErofsImage, type ErofsOptions } from "./erofs/writer.ts";
+export type { ErofsExtent } from "./erofs/extents.ts";
+export { mapErofs, readErofs } from "./erofs/reader.ts";
+export { createErofs, type ErofsImage, type ErofsOptions } from "./erofs/writer.ts";
 export { DiskError, type DiskErrorCode } from "./errors.ts";

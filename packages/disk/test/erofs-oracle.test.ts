@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ByteSource, isZero, memorySource } from "@imgkit/bytes";
 import { createOutput, openFile } from "@imgkit/bytes/node";
@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { describe, expect } from "vitest";
 import { materialise } from "../../../fixtures/src/index.node.ts";
 import { arbitraryTree, fixtureTree, posixAcl, pseudoRandomBytes } from "../../../fixtures/src/index.ts";
-import { oracle, oracleRoot } from "../../../test/oracle.ts";
+import { long as longTest, oracle, oracleRoot } from "../../../test/oracle.ts";
 import { layoutDisk } from "../src/disk/layout.ts";
 import { writeDisk } from "../src/disk/write.ts";
 import { readErofs } from "../src/erofs/reader.ts";
@@ -50,18 +50,44 @@ function richTree(): Tree {
   return Tree.from(nodes);
 }
 
+/**
+ * The tree with attributes that random ones don't have, on every third file and folder: ACLs, capabilities, `trusted.*`, labels;
+ * and one link text of the greatest length.
+ */
+function decorated(tree: Tree): Tree {
+  const acl = posixAcl(["owner", 6], ["user", 4, 70_000], ["owningGroup", 4], ["mask", 4], ["other", 0]);
+  const capability = Uint8Array.from([1, 0, 0, 2, 0, 4, 0, 0, ...new Uint8Array(12)]);
+  const more: readonly (readonly [string, Uint8Array])[] = [
+    ["system.posix_acl_access", acl],
+    ["trusted.overlay.opaque", Uint8Array.of(0x79)],
+    ["security.capability", capability],
+    ["security.selinux", new TextEncoder().encode("system_u:object_r:usr_t:s0\0")],
+  ];
+  let count = 0;
+  const nodes = tree.map((node) => {
+    if (node.type === "hardlink" || (node.type !== "file" && node.type !== "directory") || count++ % 3 > 0) return node;
+    // An ACL's mask and others are the mode's group and others.
+    return { ...node, mode: (node.mode & 0o7000) | 0o640, xattrs: new Map([...node.xattrs, ...more]) };
+  });
+  const link: TreeNode = { type: "symlink", path: "\ufffelongest", target: "t".repeat(4095), mode: 0o777, uid: 1, gid: 70_000, mtime: -1n, xattrs: noXattrs };
+  return Tree.from([...nodes, link]);
+}
+
 describe("erofs/1 before the field's tools", () => {
   oracleRoot(
     "fsck.erofs",
+    "dump.erofs",
     "mount",
     "getfattr",
     "loop",
-  )("the kernel and our reader see in each image of a random tree exactly that tree, and fsck.erofs accepts it", async () => {
+  )("the kernel and our reader see in each image of a random tree exactly that tree, and fsck.erofs and dump.erofs accept it", async () => {
     await fc.assert(
-      fc.asyncProperty(trees, fc.integer({ min: 0, max: 2 ** 34 }), async (tree, build) => {
+      fc.asyncProperty(trees, fc.integer({ min: 0, max: 2 ** 34 }), async (random, build) => {
+        const tree = decorated(random);
         const image = await createErofs(tree, { epoch: build, uuid, volumeName: "random" });
         const file = await save(image);
         run("fsck.erofs", file);
+        expect(run("dump.erofs", "-s", "-S", file)).toMatch(new RegExp(`inode count: +${image.inodeCount}\n`));
         expect(await mountedTree(file, (found) => differences(tree, found))).toEqual([]);
         expect(await differences(tree, await readErofs(image))).toEqual([]);
         rmSync(file);
@@ -167,7 +193,7 @@ describe("erofs/1 before the field's tools", () => {
   )("our reader reads the images of mkfs.erofs: compact and extended inodes, inline data, shared xattrs", async () => {
     await fc.assert(
       fc.asyncProperty(
-        arbitraryTree({ maxXattrs: 4, maxNodes: 40 }),
+        arbitraryTree({ maxXattrs: 4, maxNodes: 40, maxNameLength: 254 }),
         fc.constantFrom<string[]>([], ["-x1"], ["-Eforce-inode-compact"], ["-Enoinline_data"]),
         async (tree, args) => {
           const folder = scratch();
@@ -183,5 +209,34 @@ describe("erofs/1 before the field's tools", () => {
       ),
       { numRuns: long ? 300 : 25 },
     );
+  });
+
+  oracle("mkfs.erofs")("images of mkfs.erofs with compressed or chunk-based files are refused by name", async () => {
+    const folder = scratch();
+    mkdirSync(join(folder, "tree"));
+    writeFileSync(join(folder, "tree", "big"), "compressible ".repeat(10_000));
+    const refusal = async (...args: string[]): Promise<unknown> => {
+      const file = join(folder, "image");
+      run("mkfs.erofs", ...args, file, join(folder, "tree"));
+      const source = openFile(file);
+      return readErofs(source)
+        .catch((error) => [error.code, error.message])
+        .finally(() => source.close());
+    };
+    const message = (names: RegExp) => ["EROFS_UNSUPPORTED", expect.stringMatching(names)];
+    expect(await refusal("-zlz4")).toEqual(message(/data are compressed/));
+    expect(await refusal("-zlz4hc", "-C65536")).toEqual(message(/field feature_incompat.*: compression settings or big clusters/));
+    expect(await refusal("--chunksize=4096")).toEqual(message(/field feature_incompat.*: chunk-based files/));
+    expect(await refusal("-zlz4", "-Eztailpacking")).toEqual(message(/compressed tails packed inline/));
+  });
+
+  longTest()("an inode of 65,536 names has them all once mounted", async () => {
+    const meta = { mode: 0o600, uid: 1, gid: 2, mtime: 1_700_000_000_000_000_000n, xattrs: noXattrs };
+    const links = Array.from({ length: 0xffff }, (_, i): TreeNode => ({ ...meta, type: "hardlink", path: `l${i}`, target: "a" }));
+    const tree = Tree.from([{ ...meta, type: "directory", path: "" }, { ...meta, type: "fifo", path: "a" }, ...links]);
+    const image = await createErofs(tree, { epoch, uuid });
+    const file = await save(image);
+    expect(await mountedTree(file, (found) => differences(tree, found))).toEqual([]);
+    expect(await differences(tree, await readErofs(image))).toEqual([]);
   });
 });

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { arbitraryTree, fixtureTree, pseudoRandomBytes } from "../../../fixtures/src/index.ts";
 import { compactInode, extendedInode, SUPER_OFFSET, superBlock } from "../src/erofs/format.ts";
-import { readErofs } from "../src/erofs/reader.ts";
+import { mapErofs, readErofs } from "../src/erofs/reader.ts";
 import { createErofs, type ErofsImage } from "../src/erofs/writer.ts";
 import { differences, epoch, uuid } from "./helpers.ts";
 
@@ -32,7 +32,10 @@ describe("what stands where", () => {
   test("an empty tree takes two blocks: the superblock's and the root's", async () => {
     const image = await createErofs(Tree.from([]), options);
     expect(image.size).toBe(8192);
-    expect([...image.extents()]).toEqual([{ path: "", part: "inode", start: 4096, end: 4096 + 64 + 27 }]);
+    expect(image.extents()).toEqual([
+      { part: "superblock", path: "", sharedBy: [], start: 1024, end: 1152 },
+      { part: "inode", path: "", sharedBy: [], start: 4096, end: 4096 + 64 + 27 },
+    ]);
   });
 
   test("a node whose time is the build time and whose values are small has the compact inode, any other the extended one", async () => {
@@ -78,19 +81,37 @@ describe("what stands where", () => {
     expect(await at(8192 + 4065)).toEqual([32, 8192 + 4065]);
   });
 
-  test("no two extents overlap and no inode with inline data crosses a block", async () => {
+  test("no two extents overlap, what lies between is zero, and no inode with inline data crosses a block", async () => {
     await fc.assert(
       fc.asyncProperty(arbitraryTree({ limits: "tree", maxXattrs: 3, maxNodes: 80 }), async (tree) => {
         const image = await createErofs(holdable(tree), options);
-        let last = 4096;
+        const bytes = (await image.read(0, image.size)).slice();
+        let last = 0;
         for (const { start, end, part } of image.extents()) {
           expect(start).toBeGreaterThanOrEqual(last);
+          bytes.fill(0, start, end);
           if (part === "inode" && end - start <= 4096) expect(Math.floor(start / 4096)).toBe(Math.floor((end - 1) / 4096));
           last = end;
         }
         expect(last).toBeLessThanOrEqual(image.size);
+        expect(isZero(bytes)).toBe(true);
       }),
     );
+  });
+
+  test("the reader finds the extents where the writer put them", async () => {
+    await fc.assert(
+      fc.asyncProperty(arbitraryTree({ limits: "tree", maxXattrs: 3, maxNodes: 80 }), async (tree) => {
+        const image = await createErofs(holdable(tree), options);
+        expect(await mapErofs(image)).toEqual(image.extents());
+      }),
+    );
+    const bytes = pseudoRandomBytes(9, 50_000);
+    const twins = ["c", "b", "a", "d/a"].map((path) => file(path, 0, { content: memorySource(bytes) } as Partial<TreeNode>));
+    const links = ["0", "d/0", "z"].map((path): TreeNode => ({ ...meta, type: "hardlink", path, target: "b" }));
+    const image = await createErofs(Tree.from([...twins, ...links]), options);
+    expect(await mapErofs(image)).toEqual(image.extents());
+    expect(extentOf(image, "0", "data").sharedBy).toEqual(["a", "c", "d/a"]);
   });
 });
 
@@ -107,7 +128,8 @@ describe("what is stored once", () => {
     const bytes = pseudoRandomBytes(9, 50_000);
     const nodes = ["a", "b", "c"].map((path) => file(path, 0, { content: memorySource(bytes.slice()) } as Partial<TreeNode>));
     const image = await createErofs(Tree.from(nodes), options);
-    expect([...image.extents()].filter(({ part }) => part === "data").map(({ path }) => path)).toEqual(["a"]);
+    const data = image.extents().filter(({ part }) => part === "data");
+    expect(data.map(({ path, sharedBy }) => [path, sharedBy])).toEqual([["a", ["b", "c"]]]);
     expect(await differences(Tree.from(nodes), await readErofs(image))).toEqual([]);
     const other = file("d", 0, { content: memorySource(bytes.with(49_999, 1 ^ (bytes[49_999] ?? 0))) } as Partial<TreeNode>);
     expect(await blocksOf([...nodes, other])).toBeGreaterThanOrEqual((await blocksOf(nodes)) + 12);

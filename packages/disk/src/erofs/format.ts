@@ -24,6 +24,18 @@ export const COMPAT_MTIME = 0x2;
 /** feature_incompat bits that change nothing for uncompressed data. */
 export const INCOMPAT_ZERO_PADDING = 0x1;
 
+/** The other bits of feature_incompat, by name: what they stand for is not read here. Some bits have two meanings. */
+export const incompatNames: readonly (readonly [bit: number, name: string])[] = [
+  [0x2, "compression settings or big clusters"],
+  [0x4, "chunk-based files"],
+  [0x8, "a device table or a second compression head"],
+  [0x10, "compressed tails packed inline"],
+  [0x20, "fragments or deduplicated compressed data"],
+  [0x40, "long xattr prefixes"],
+  [0x80, "48-bit addresses"],
+  [0x100, "a metadata box"],
+];
+
 /** "No blocks": the address of data that has none. */
 export const NULL_ADDR = 0xffff_ffff;
 
@@ -85,6 +97,9 @@ export const FORMAT_EXTENDED = 1;
 export const LAYOUT_PLAIN = 0;
 /** The last, partial block follows the inode and its xattrs instead of standing in a block of its own. */
 export const LAYOUT_INLINE = 2;
+
+/** The layouts that are not read here, by name. */
+export const foreignLayouts: Readonly<Record<number, string>> = { 1: "compressed", 3: "compressed", 4: "chunk-based" };
 
 export function inodeFormat(extended: boolean, layout: number): number {
   return (extended ? FORMAT_EXTENDED : 0) | (layout << 1);

@@ -1,13 +1,15 @@
 // Reads the structures of an EROFS image, bounds checked: what each offset and size of an image may be is decided here.
 
-import { type ByteSource, crc32cRaw } from "@imgkit/bytes";
+import { type ByteRange, type ByteSource, crc32cRaw } from "@imgkit/bytes";
 import { DiskError, type DiskErrorCode } from "../errors.ts";
 import {
   COMPAT_SB_CHKSUM,
   compactInode,
   extendedInode,
   FORMAT_EXTENDED,
+  foreignLayouts,
   INCOMPAT_ZERO_PADDING,
+  incompatNames,
   LAYOUT_INLINE,
   LAYOUT_PLAIN,
   SLOT_SIZE,
@@ -35,18 +37,33 @@ export async function readSuper(source: ByteSource): Promise<SuperBlock> {
   if (values.magic !== SUPER_MAGIC) {
     throw corrupt("not an EROFS image", SUPER_OFFSET, { field: "magic", expected: `0x${SUPER_MAGIC.toString(16)}`, found: `0x${values.magic.toString(16)}` });
   }
-  const only = (field: keyof SuperBlock, fits: boolean, expected: string, code: DiskErrorCode = "EROFS_UNSUPPORTED"): void => {
+  const only = (field: keyof SuperBlock, fits: boolean, expected: string, code: DiskErrorCode = "EROFS_UNSUPPORTED", names = ""): void => {
     if (fits) return;
     const sentence = code === "EROFS_CORRUPT" ? "an EROFS superblock that cannot be right" : "an EROFS image with a feature that is not read here";
-    throw new DiskError(code, sentence, { offset: SUPER_OFFSET + superBlock.fields[field].at, field, expected, found: String(values[field]) });
+    throw new DiskError(code, sentence, {
+      offset: SUPER_OFFSET + superBlock.fields[field].at,
+      field,
+      expected,
+      found: `${values[field]}${names && `: ${names}`}`,
+    });
   };
   only("blkszbits", values.blkszbits >= 9 && values.blkszbits <= 16, "9 to 16");
-  only("feature_incompat", (values.feature_incompat & ~INCOMPAT_ZERO_PADDING) === 0, "0: no compression, chunks or other devices");
+  only("feature_incompat", unread(values) === "", "0: no compression, chunks or other devices", "EROFS_UNSUPPORTED", unread(values));
   only("extra_devices", values.extra_devices === 0, "0");
   only("dirblkbits", values.dirblkbits === 0, "0");
   only("blocks", values.blocks * 2 ** values.blkszbits <= source.size, `at most the file's ${source.size} bytes`, "EROFS_CORRUPT");
   if (values.feature_compat & COMPAT_SB_CHKSUM) await checkSuper(source, values);
   return values;
+}
+
+/** The names of the features that an image has and that are not read here; empty when there are none. */
+function unread({ feature_incompat }: SuperBlock): string {
+  const names: string[] = [];
+  for (let bit = 1; bit <= 0x8000_0000; bit *= 2) {
+    if (bit === INCOMPAT_ZERO_PADDING || Math.floor(feature_incompat / bit) % 2 === 0) continue;
+    names.push(incompatNames.find(([known]) => known === bit)?.[1] ?? "a feature without a name here");
+  }
+  return names.join(", ");
 }
 
 async function checkSuper(source: ByteSource, { blkszbits, checksum }: SuperBlock): Promise<void> {
@@ -80,6 +97,22 @@ export interface FoundInode {
   readonly xattrsAt: number;
   readonly xattrsSize: number;
   readonly inline: boolean;
+}
+
+/** Where the data of an inode stand: in blocks, and behind it. Each may be empty. */
+export interface DataPlaces {
+  readonly blocks: ByteRange;
+  /** Ends where the inode, with its xattrs, ends, when there is no inline data. */
+  readonly tail: ByteRange;
+}
+
+/** The places that an inode claims for its data; whether they are inside the image is for the caller to check. */
+export function placesOf({ inline, size, address, xattrsAt, xattrsSize }: FoundInode, blockSize: number): DataPlaces {
+  // Inline are the bytes of the last block, even if it is a whole one.
+  const inBlocks = inline && size > 0 ? Math.floor((size - 1) / blockSize) * blockSize : size;
+  const start = address * blockSize;
+  const tail = xattrsAt + xattrsSize;
+  return { blocks: { start, end: start + inBlocks }, tail: { start: tail, end: tail + (size - inBlocks) } };
 }
 
 /** Counts what structures claim against the image's size: in a sound image they don't overlap, so their sum cannot pass it. */
@@ -144,7 +177,7 @@ export class ImageReader {
     const head = compactInode.decode(await this.read(at, at + compactInode.size));
     const layout = head.i_format >> 1;
     if (layout !== LAYOUT_PLAIN && layout !== LAYOUT_INLINE) {
-      throw new DiskError("EROFS_UNSUPPORTED", "an inode whose data are compressed, chunked or of an unknown layout", {
+      throw new DiskError("EROFS_UNSUPPORTED", `an inode whose data are ${foreignLayouts[layout] ?? "of an unknown layout"}`, {
         offset: at,
         field: "i_format",
         expected: "layout 0 or 2",

@@ -2,12 +2,13 @@
 // is a stranger's bytes: every offset is checked, structures that overlap run out of a budget, no directory is entered
 // twice, and contents stay where they are until somebody reads them.
 
-import { type ByteSource, concatSource, decodeName, sliceSource } from "@imgkit/bytes";
+import { type ByteRange, type ByteSource, concatSource, decodeName, sliceSource } from "@imgkit/bytes";
 import { joinPath, noXattrs, Tree, type TreeNode } from "@imgkit/core";
 import { DiskError } from "../errors.ts";
 import { type DecodedEntry, DirectoryDecoder } from "./directory.ts";
+import { type ErofsExtent, ExtentList } from "./extents.ts";
 import { decodeDevice, type FileType, fileTypes, NULL_ADDR, SUPER_OFFSET, xattrHeader } from "./format.ts";
-import { corrupt, type FoundInode, ImageReader, readSuper } from "./image.ts";
+import { corrupt, type DataPlaces, type FoundInode, ImageReader, placesOf, readSuper } from "./image.ts";
 import { decodeXattr } from "./xattrs.ts";
 
 /**
@@ -16,9 +17,19 @@ import { decodeXattr } from "./xattrs.ts";
  * EROFS_UNSUPPORTED for compression, chunks, further devices and sockets. CoreError for paths that no tree holds.
  */
 export async function readErofs(source: ByteSource): Promise<Tree> {
-  const values = await readSuper(source);
-  const walk = new Walk(new ImageReader(source, values));
+  const walk = new Walk(new ImageReader(source, await readSuper(source)));
   return Tree.from(await walk.run());
+}
+
+/**
+ * Where each part of an image's tree stands, ascending. In an image of `createErofs` they are disjoint.
+ * @throws as `readErofs`.
+ */
+export async function mapErofs(source: ByteSource): Promise<readonly ErofsExtent[]> {
+  const walk = new Walk(new ImageReader(source, await readSuper(source)));
+  // As a tree first: what is no tree has no map, and its order says which name of an inode is the first.
+  const tree = Tree.from(await walk.run());
+  return walk.extents(tree);
 }
 
 interface Directory {
@@ -31,10 +42,13 @@ interface Directory {
 interface Known {
   readonly path: string;
   readonly type: FileType;
-  readonly nlink: number;
-  readonly at: number;
+  readonly inode: FoundInode;
   readonly node: TreeNode;
   names: number;
+}
+
+interface SharedEntry extends ByteRange {
+  readonly pair: readonly [name: string, value: Uint8Array];
 }
 
 /** Linux's limit on a path. Kept here as well as in the Tree: it bounds what a chain of folders can cost before that is made. */
@@ -46,7 +60,7 @@ class Walk {
   readonly #image: ImageReader;
   readonly #nodes: TreeNode[] = [];
   readonly #known = new Map<bigint, Known>();
-  readonly #shared = new Map<number, readonly [string, Uint8Array]>();
+  readonly #shared = new Map<number, SharedEntry>();
   readonly #directories: Directory[] = [];
 
   constructor(image: ImageReader) {
@@ -58,11 +72,36 @@ class Walk {
     await this.#addInode("", root, root);
     if (this.#directories.length === 0) throw corrupt("the root is no directory", SUPER_OFFSET, { field: "root_nid", found: String(root) });
     for (let next = this.#directories.pop(); next !== undefined; next = this.#directories.pop()) await this.#readDirectory(next);
-    for (const { path, nlink, names, type, at } of this.#known.values()) {
-      if (type !== "directory" && nlink !== names)
-        throw corrupt("an inode with another number of links than names", at, { path, field: "i_nlink", expected: `${names}`, found: `${nlink}` });
+    for (const { path, inode, names, type } of this.#known.values()) {
+      if (type !== "directory" && inode.nlink !== names)
+        throw corrupt("an inode with another number of links than names", inode.at, { path, field: "i_nlink", expected: `${names}`, found: `${inode.nlink}` });
     }
     return this.#nodes;
+  }
+
+  /** Where everything stands, after `run`; `tree` is what that has given. */
+  extents(tree: Tree): ErofsExtent[] {
+    const out = new ExtentList();
+    // An inode goes by its first name in the Tree's order, not by the one that the walk met first.
+    const firstName = ({ path }: Known): string => {
+      const node = tree.get(path);
+      return node?.type === "hardlink" ? node.target : path;
+    };
+    const byName = new Map([...this.#known.values()].map((known) => [firstName(known), known]));
+    for (const { path } of tree) {
+      const known = byName.get(path);
+      if (known === undefined) continue;
+      const { blocks, tail } = this.#places(known);
+      out.add("inode", path, known.inode.at, tail.end);
+      if (blocks.start < blocks.end) out.addData(path, blocks.start, blocks.end);
+    }
+    for (const { start, end } of joined([...this.#shared.values()])) out.add("xattrs", "", start, end);
+    return out.list();
+  }
+
+  #places({ inode, type }: Known): DataPlaces {
+    const hasData = type === "file" || type === "symlink" || type === "directory";
+    return placesOf(hasData ? inode : { ...inode, size: 0 }, this.#image.blockSize);
   }
 
   async #readDirectory(directory: Directory): Promise<void> {
@@ -96,7 +135,7 @@ class Walk {
     if (path.length > PATH_MAX) throw corrupt("a path longer than any system takes", directory.inode.at, { path: name, expected: `at most ${PATH_MAX} bytes` });
     const known = this.#known.get(nid) ?? (await this.#addInode(path, nid, directory.nid));
     if (fileTypes[known.type].dirent !== fileType) {
-      throw corrupt("a directory entry of another type than its inode", known.at, {
+      throw corrupt("a directory entry of another type than its inode", known.inode.at, {
         path,
         field: "file_type",
         expected: `${fileTypes[known.type].dirent}`,
@@ -106,7 +145,7 @@ class Walk {
     known.names += 1;
     if (known.path === path) return;
     if (known.type === "directory")
-      throw corrupt("a directory with two names", known.at, { path, found: `also ${known.path === "" ? "the root" : known.path}` });
+      throw corrupt("a directory with two names", known.inode.at, { path, found: `also ${known.path === "" ? "the root" : known.path}` });
     const { mode, uid, gid, mtime, xattrs } = known.node;
     this.#nodes.push({ type: "hardlink", path, target: known.path, mode, uid, gid, mtime, xattrs });
   }
@@ -114,7 +153,7 @@ class Walk {
   async #addInode(path: string, nid: bigint, parent: bigint): Promise<Known> {
     const inode = await this.#image.inode(nid);
     const node = await this.#node(path, inode);
-    const known: Known = { path, type: node.type as FileType, nlink: inode.nlink, at: inode.at, node, names: 0 };
+    const known: Known = { path, type: node.type as FileType, inode, node, names: 0 };
     this.#known.set(nid, known);
     this.#nodes.push(node);
     if (node.type === "directory") this.#directories.push({ path, nid, parent, inode });
@@ -159,22 +198,16 @@ class Walk {
   /** An inode's data where they stand: its blocks, and the rest behind the inode. */
   async #data(inode: FoundInode, path: string): Promise<ByteSource> {
     const { source, blockSize, size: imageSize } = this.#image;
-    const { size, inline, address, xattrsAt, xattrsSize } = inode;
-    // Inline are the bytes of the last block, even if it is a whole one.
-    const inBlocks = inline && size > 0 ? Math.floor((size - 1) / blockSize) * blockSize : size;
+    const { blocks, tail } = placesOf(inode, blockSize);
+    if (blocks.start < blocks.end && inode.address === NULL_ADDR) throw corrupt("data without an address", inode.at, { path, field: "i_u" });
     const parts: ByteSource[] = [];
-    const add = (start: number, length: number): void => {
-      if (start + length > imageSize)
-        throw corrupt("data outside of the image", inode.at, { path, field: "i_u", expected: `at most ${imageSize}`, found: `${start + length}` });
-      parts.push(sliceSource(source, start, start + length));
-    };
-    if (inBlocks > 0 && address === NULL_ADDR) throw corrupt("data without an address", inode.at, { path, field: "i_u" });
-    if (inBlocks > 0) add(address * blockSize, inBlocks);
-    const tailAt = xattrsAt + xattrsSize;
-    if (inBlocks < size) {
-      if ((tailAt % blockSize) + (size - inBlocks) > blockSize) throw corrupt("inline data that cross a block", inode.at, { path, field: "i_size" });
-      add(tailAt, size - inBlocks);
+    for (const { start, end } of [blocks, tail]) {
+      if (start === end) continue;
+      if (end > imageSize) throw corrupt("data outside of the image", inode.at, { path, field: "i_u", expected: `at most ${imageSize}`, found: `${end}` });
+      parts.push(sliceSource(source, start, end));
     }
+    if (tail.start < tail.end && (tail.start % blockSize) + (tail.end - tail.start) > blockSize)
+      throw corrupt("inline data that cross a block", inode.at, { path, field: "i_size" });
     return parts.length === 1 ? (parts[0] as ByteSource) : concatSource(parts);
   }
 
@@ -201,7 +234,7 @@ class Walk {
 
   async #sharedXattr(id: number, path: string): Promise<readonly [string, Uint8Array]> {
     const known = this.#shared.get(id);
-    if (known !== undefined) return known;
+    if (known !== undefined) return known.pair;
     const { values, blockSize, size } = this.#image;
     const at = values.xattr_blkaddr * blockSize + 4 * id;
     // The longest entry there can be, or what is left of the image.
@@ -210,7 +243,18 @@ class Walk {
     if ("wrong" in entry) throw corrupt(`a shared extended attribute with ${entry.wrong}`, at, { path });
     this.#image.budget.spend(entry.size, at);
     const pair = [entry.name, entry.value] as const;
-    this.#shared.set(id, pair);
+    this.#shared.set(id, { pair, start: at, end: at + entry.size });
     return pair;
   }
+}
+
+/** Ranges that touch as one, ascending. */
+function joined(ranges: readonly ByteRange[]): ByteRange[] {
+  const out: { start: number; end: number }[] = [];
+  for (const { start, end } of [...ranges].sort((a, b) => a.start - b.start)) {
+    const last = out.at(-1);
+    if (last !== undefined && start <= last.end) last.end = Math.max(last.end, end);
+    else out.push({ start, end });
+  }
+  return out;
 }

@@ -5,8 +5,9 @@ import { type ByteRange, type ByteSource, checkRange, encodeName, parseUuid } fr
 import type { FileNode, Tree } from "@imgkit/core";
 import { DiskError } from "../errors.ts";
 import { copyOverlap, encodeHead, encodeInode, readDirectory, readLinkText, type SuperValues } from "./encode.ts";
+import { type ErofsExtent, ExtentList } from "./extents.ts";
 import { findIdentical } from "./identical.ts";
-import { type ErofsLayout, isDirectory, layoutTree, type PlacedInode } from "./layout.ts";
+import { type ErofsLayout, isDirectory, layoutTree, type PlacedInode, SHARED_OFFSET } from "./layout.ts";
 
 export interface ErofsOptions {
   /** Build time: seconds since 1970-01-01 UTC. Nodes with exactly this mtime get the small inode. */
@@ -17,17 +18,6 @@ export interface ErofsOptions {
   readonly volumeName?: string;
 }
 
-/** What stands in one range of an image. */
-export interface ErofsExtent {
-  /** The path of the inode's first name; the root's is empty. Of blocks that identical files share, the first file's. */
-  readonly path: string;
-  /** `inode`: the inode, its xattrs and its inline data. `data`: blocks of its content, link text or directory. */
-  readonly part: "inode" | "data";
-  /** In bytes, from the image's start. */
-  readonly start: number;
-  readonly end: number;
-}
-
 /**
  * An EROFS image, `erofs/1`: a source of its bytes. Reading it from start to end reads every byte of content once, and of
  * identical files only the first.
@@ -35,8 +25,8 @@ export interface ErofsExtent {
 export interface ErofsImage extends ByteSource {
   readonly inodeCount: number;
   readInto(target: Uint8Array, start: number): Promise<void>;
-  /** Where each part of the tree stands, ascending and disjoint. */
-  extents(): Iterable<ErofsExtent>;
+  /** Where each part of the tree stands, ascending and disjoint. What lies between is zero. */
+  extents(): readonly ErofsExtent[];
   dataRanges(): Promise<readonly ByteRange[]>;
 }
 
@@ -63,7 +53,7 @@ export async function createErofs(tree: Tree, options: ErofsOptions): Promise<Er
       checkRange(layout.size, start, start + target.length);
       await image.readInto(target, start);
     },
-    extents: () => image.pieces.map(({ inode, part, start, end }) => ({ path: inode.node.path, part, start, end })),
+    extents: () => listExtents(layout),
     dataRanges: () => dataRanges(layout),
   };
 }
@@ -94,6 +84,17 @@ function listPieces({ inodes }: ErofsLayout): Piece[] {
     if (blockBytes > 0 && !inode.shares) pieces.push({ inode, part: "data", start: blocksAt, end: blocksAt + blockBytes });
   }
   return pieces.sort((a, b) => a.start - b.start);
+}
+
+function listExtents({ inodes, sharedXattrs }: ErofsLayout): ErofsExtent[] {
+  const out = new ExtentList();
+  const { length } = sharedXattrs.area;
+  if (length > 0) out.add("xattrs", "", SHARED_OFFSET, SHARED_OFFSET + length);
+  for (const { node, at, headSize, size, blockBytes, blocksAt } of inodes) {
+    out.add("inode", node.path, at, at + headSize + (size - blockBytes));
+    if (blockBytes > 0) out.addData(node.path, blocksAt, blocksAt + blockBytes);
+  }
+  return out.list();
 }
 
 async function dataRanges({ inodes, metadataEnd }: ErofsLayout): Promise<ByteRange[]> {
