@@ -49,6 +49,6 @@ export { comparePaths, joinPath, nameOf, parentOf } from "./path.ts";
 export { decodeTarHeader, type TarHeader, tarChecksumFits } from "./tar/header.ts";
 export { defaultTarLimits, type TarLimits } from "./tar/limits.ts";
 export { parsePaxRecords } from "./tar/pax.ts";
-export { type ReadTarOptions, readTar, type TarContents, type TarFinding } from "./tar/reader.ts";
+export { type ReadTarOptions, readTar, readTarEntries, type TarContents, type TarEntries, type TarFinding } from "./tar/reader.ts";
 export { type WriteTarOptions, writeTar } from "./tar/writer.ts";
 export { Tree } from "./tree.ts";

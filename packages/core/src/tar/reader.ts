@@ -38,14 +38,33 @@ export interface TarContents {
   readonly findings: readonly TarFinding[];
 }
 
+/** The entries of an archive that need not be a tree by itself, such as an image layer. */
+export interface TarEntries {
+  /**
+   * Each path once, in the order of the archive, paths without `..`; a directory that comes again keeps its place and has its last metadata.
+   * A hard link's target may be missing, may come later, and may be anything.
+   */
+  readonly nodes: readonly TreeNode[];
+  readonly findings: readonly TarFinding[];
+}
+
 /**
  * The tree in a tar. Contents stay in `source` and are read from it on demand.
  * @throws CoreError TAR_EMPTY, TAR_TRUNCATED, TAR_TRAILING_DATA, TAR_BAD_HEADER, TAR_BAD_PAX, TAR_AMBIGUOUS, TAR_UNSUPPORTED, TAR_LIMIT; BAD_PATH
  * on `..`; BAD_PATH, BAD_NODE, DUPLICATE_PATH, PARENT_NOT_DIRECTORY and BAD_LINK as `Tree.from` does.
  */
 export async function readTar(source: ByteSource, options: ReadTarOptions = {}): Promise<TarContents> {
-  const reader = new TarReader(source, options.name ?? "tar", { ...defaultTarLimits, ...options.limits }, options.end ?? "required");
-  return reader.read();
+  return new TarReader(source, options, true).read();
+}
+
+/**
+ * The entries of a tar as they stand there: no folders are added, and hard links may lead to what is not in the archive. Contents
+ * stay in `source`.
+ * @throws CoreError as `readTar` does, but not what only a tree must be: no PARENT_NOT_DIRECTORY and no BAD_LINK, and BAD_NODE and the lengths
+ * of names are left to whatever makes a tree of the entries.
+ */
+export async function readTarEntries(source: ByteSource, options: ReadTarOptions = {}): Promise<TarEntries> {
+  return new TarReader(source, options, false).entries();
 }
 
 class TarReader {
@@ -54,13 +73,23 @@ class TarReader {
   /** Where each node's header stands. */
   readonly #offsets = new Map<string, number>();
   readonly #findings: TarFinding[] = [];
+  /** Whether hard links must lead to an earlier entry. */
+  readonly #closed: boolean;
   #totalSize = 0;
 
-  constructor(source: ByteSource, name: string, limits: TarLimits, end: "required" | "optional") {
-    this.#members = new MemberReader(source, name, limits, end);
+  constructor(source: ByteSource, options: ReadTarOptions, closed: boolean) {
+    this.#members = new MemberReader(source, options.name ?? "tar", { ...defaultTarLimits, ...options.limits }, options.end ?? "required");
+    this.#closed = closed;
   }
 
   async read(): Promise<TarContents> {
+    const { findings } = await this.entries();
+    const tree = this.#tree();
+    this.#noteFolders(tree);
+    return { tree, findings };
+  }
+
+  async entries(): Promise<TarEntries> {
     const members = this.#members;
     if (members.source.size === 0) {
       throw new CoreError("TAR_EMPTY", "an empty file is no tar", {
@@ -72,9 +101,7 @@ class TarReader {
       });
     }
     for (let member = await members.next(); member !== undefined; member = await members.next()) await this.#entry(member);
-    const tree = this.#tree();
-    this.#noteFolders(tree);
-    return { tree, findings: this.#findings };
+    return { nodes: [...this.#nodes.values()], findings: this.#findings };
   }
 
   /** One finding for all folders that no entry names: an archive of files alone has as many as folders. */
@@ -174,7 +201,7 @@ class TarReader {
         hint: `Make ${this.#members.name} again without --append.`,
       });
     }
-    if (node.type === "hardlink" && !this.#nodes.has(node.target)) {
+    if (this.#closed && node.type === "hardlink" && !this.#nodes.has(node.target)) {
       throw new CoreError("BAD_LINK", "a hard link to what has not come yet", {
         path: node.path,
         offset,
