@@ -15,6 +15,7 @@ export type OciErrorCode =
   | "BLOB_MISMATCH"
   | "BLOB_NOT_A_FILE"
   | "BAD_LAYER"
+  | "DIFF_ID_MISMATCH"
   | "UNSUPPORTED_COMPRESSION"
   | "BAD_PLATFORM"
   | "BAD_EPOCH"
@@ -22,6 +23,17 @@ export type OciErrorCode =
   | "BAD_TAG"
   | "BAD_LAYOUT"
   | "NO_SUCH_IMAGE"
-  | "AMBIGUOUS_REFERENCE";
+  | "AMBIGUOUS_REFERENCE"
+  | "BAD_REFERENCE"
+  | "BAD_CREDENTIALS"
+  | "REGISTRY_AUTH"
+  | "REGISTRY_NOT_FOUND"
+  | "REGISTRY_REFUSED"
+  | "REGISTRY_BUSY"
+  | "REGISTRY_FAILED"
+  | "REGISTRY_PROTOCOL"
+  | "REGISTRY_INSECURE"
+  | "NETWORK_FAILED"
+  | "NETWORK_TIMEOUT";
 
 export class OciError extends ImgkitError<OciErrorCode> {}

@@ -7,7 +7,6 @@ export type FindingLevel = "error" | "notice";
 export type FindingCode =
   | OciErrorCode
   | "DATA_MISMATCH"
-  | "DIFF_ID_MISMATCH"
   | "HISTORY_MISMATCH"
   | "PLATFORM_MISMATCH"
   | "DIGEST_UNEXPECTED"
