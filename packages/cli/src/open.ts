@@ -1,18 +1,12 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
-import { type ByteSource, sliceSource, streamSource } from "@imgkit/bytes";
+import { type ByteSource, sliceSource } from "@imgkit/bytes";
 import { openFile, statPath } from "@imgkit/bytes/node";
-import { decompress } from "@imgkit/compress/node";
-import { readTar } from "@imgkit/core";
-import { spoolStream } from "@imgkit/core/node";
 import { detectFileSystem, readErofs } from "@imgkit/disk";
-import { loadImage, resolveTag } from "@imgkit/oci";
-import { openLayout, splitLayoutReference } from "@imgkit/oci/node";
 import { partitionTypeName, readGpt } from "@imgkit/verity";
 import type { Command } from "commander";
-import { digesting, digestSource } from "./digest.ts";
+import { digestSource } from "./digest.ts";
 import { type EpochOptions, epochOf } from "./epoch.ts";
 import { CliError } from "./errors.ts";
+import { isImage, openImageTree } from "./image-source.ts";
 import type { Io } from "./io.ts";
 import { targetOf } from "./kind.ts";
 import { readLock } from "./lock.ts";
@@ -41,17 +35,13 @@ export async function openTree(x: string, options: ReadOptions, io: Io, progress
   const source = (epoch: number): Promise<OpenedSource> => openSource(x, options, epoch, io, progress);
   if (x === "-") return source(0);
   if (x.startsWith("mmdebstrap:")) return source(epochOf(options, io));
-  if (isLayout(x)) return openLayoutTree(x, io);
+  if (isImage(x)) return openImageTree(x, io);
   const stat = statPath(x);
   // What a source does with a directory, with nothing and with what no version reads is right here too.
   if (stat === undefined || !(stat.isFile() || stat.isBlockDevice())) return source(0);
   if ((await targetOf(x)).kind === "disk") return openDisk(x);
-  if (await isFileSystemImage(x)) return openImage(x);
+  if (await isFileSystemImage(x)) return openFileSystem(x);
   return source(readLock(x) === undefined ? 0 : epochOf(options, io));
-}
-
-function isLayout(x: string): boolean {
-  return x.startsWith("oci:") || existsSync(join(splitLayoutReference(x).path, "oci-layout"));
 }
 
 /** A file system's tree that stands in a file, which stays open. */
@@ -69,7 +59,7 @@ async function openErofs(path: string, choose: (file: ByteSource) => Promise<{ p
   }
 }
 
-function openImage(path: string): Promise<OpenedSource> {
+function openFileSystem(path: string): Promise<OpenedSource> {
   return openErofs(path, async (part) => ({ part, findings: [] }));
 }
 
@@ -87,40 +77,4 @@ function openDisk(path: string): Promise<OpenedSource> {
     const part = sliceSource(file, root.firstLba * table.sectorSize, (root.lastLba + 1) * table.sectorSize);
     return { part, findings: findings.map(({ message }) => message) };
   });
-}
-
-/** The tree of an image with one layer. */
-async function openLayoutTree(x: string, io: Io): Promise<OpenedSource> {
-  const { path, tag } = splitLayoutReference(x.replace(/^oci:/, ""));
-  const { blobs, index } = await openLayout(path);
-  const { descriptor, manifest } = await loadImage(blobs, resolveTag(index, tag, path));
-  const [layer] = manifest.layers;
-  const notYet = (found: string): CliError =>
-    new CliError("UNKNOWN_KIND", "an image that this version does not read as a tree", { path: x, expected: "one layer, without whiteouts", found });
-  if (layer === undefined || manifest.layers.length > 1) throw notYet(`${manifest.layers.length} layers`);
-  const blob = await blobs.open(layer.digest);
-  try {
-    const stored = digesting(streamSource(blob));
-    const spool = await spoolStream(decompress(stored.stream, { path: layer.digest }), io.temporary);
-    try {
-      const { digest } = stored.result();
-      if (digest !== layer.digest) {
-        throw new CliError("UNKNOWN_KIND", "the layer is not what its digest says", {
-          path: x,
-          expected: layer.digest,
-          found: digest,
-          hint: `imgkit verify ${x}`,
-        });
-      }
-      const { tree, findings } = await readTar(spool, { name: layer.digest, end: "optional" });
-      for (const node of tree) if (/(^|\/)\.wh\.[^/]*$/.test(node.path)) throw notYet(`a whiteout, /${node.path}`);
-      const recorded = async (): Promise<RecordedFile> => ({ name: x, kind: "manifest", digest: descriptor.digest, size: descriptor.size });
-      return { tree, findings: findings.map((f) => `${f.path || "/"}: ${f.detail}`), profile: "none", recorded, close: () => spool.close() };
-    } catch (error) {
-      spool.close();
-      throw error;
-    }
-  } finally {
-    blob.close();
-  }
 }

@@ -17,6 +17,7 @@ import {
 import { DiskError, detectFileSystem } from "@imgkit/disk";
 import { type Digested, digesting, digestPath, digestSource, digestStream } from "./digest.ts";
 import { CliError } from "./errors.ts";
+import { isImage, openImageTree } from "./image-source.ts";
 import type { Io } from "./io.ts";
 import { readLock } from "./lock.ts";
 import { cacheFolder } from "./options.ts";
@@ -73,11 +74,12 @@ export interface SourceOptions extends Pick<TreeOptions, "xattrs">, Partial<Lock
 export async function openSource(spec: string, options: SourceOptions, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
   if (spec === "-") return openStdin(io, progress);
   if (spec.startsWith("mmdebstrap:")) return openMmdebstrap(spec, epoch, io, progress);
+  if (isImage(spec)) return openImageTree(spec, io);
   const stat = statPath(spec);
   if (stat === undefined && transports.test(spec)) {
     throw new CliError("UNKNOWN_KIND", "a kind of source that this version does not read", {
       path: spec,
-      expected: "a directory, a tar, - or mmdebstrap:SUITE",
+      expected: "a directory, a tar, -, mmdebstrap:SUITE or an OCI layout (oci:DIR[:TAG])",
     });
   }
   if (stat?.isDirectory()) return openDirectory(spec, options);

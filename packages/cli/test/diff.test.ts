@@ -296,8 +296,26 @@ describe("extract", () => {
   });
 });
 
-test("an image of several layers, a disk of another file system: said to be not read", async () => {
-  const layout = scratch.at("layers");
-  await here(["image", small, other, "-o", layout, ...epoch, "-q"]);
-  expectFailure(await here(["ls", `oci:${layout}`]), 2, /found 2 layers/);
+describe("an image of several layers", () => {
+  test("is what its layers put together: its sources, one over the other", async () => {
+    const layout = scratch.at("layers");
+    await here(["image", small, other, "-o", layout, ...epoch, "-q"]);
+    const flat = scratch.at("flat.tar");
+    await here(["rootfs", small, "--overlay", other, "-o", flat, ...epoch, "-q"]);
+    expect((await here(["diff", `oci:${layout}`, flat])).code).toBe(0);
+    expect((await here(["ls", `oci:${layout}`])).stdout.toString()).toBe((await here(["ls", flat])).stdout.toString());
+    const again = scratch.at("again.tar");
+    await here(["rootfs", `oci:${layout}`, "-o", again, ...epoch, "-q"]);
+    expect(fs.readFileSync(again).equals(fs.readFileSync(flat))).toBe(true);
+  });
+
+  test("with a changed layer: exit code 2, and the layer named", async () => {
+    const layout = scratch.at("damaged");
+    const { layers } = JSON.parse((await here(["image", small, other, "-o", layout, ...epoch, "--compression", "none", "--json"])).stdout.toString());
+    const blob = `${layout}/blobs/sha256/${layers[1].digest.slice(7)}`;
+    const bytes = fs.readFileSync(blob);
+    bytes[600] = (bytes[600] ?? 0) ^ 1;
+    fs.writeFileSync(blob, bytes);
+    expectFailure(await here(["ls", layout]), 2, new RegExp(`${layers[1].digest}.*not what its descriptor says`));
+  });
 });
