@@ -12,7 +12,16 @@ export const exitCode = {
   system: 3,
 } as const;
 
-export type CliErrorCode = "USAGE" | "NO_EPOCH" | "UNKNOWN_KIND" | "OUTPUT_CLOSED" | "INTERRUPTED" | "NOT_A_FILE" | "BAD_RECORD" | "NOT_REBUILT";
+export type CliErrorCode =
+  | "USAGE"
+  | "NO_EPOCH"
+  | "UNKNOWN_KIND"
+  | "OUTPUT_CLOSED"
+  | "INTERRUPTED"
+  | "NOT_A_FILE"
+  | "BAD_BUILD_FILE"
+  | "BAD_RECORD"
+  | "NOT_REBUILT";
 
 export class CliError extends ImgkitError<CliErrorCode> {}
 

@@ -52,7 +52,7 @@ export interface TreeOptions extends EpochOptions, LockSourceOptions {
 }
 
 export function addTreeOptions(command: Command): Command {
-  return addEpochOption(command)
+  addEpochOption(command)
     .addOption(
       new Option("--profile <name>", "what to take out of the tree; default: debian for mmdebstrap: and locks, none for the rest").choices(
         Object.keys(scrubProfiles),
@@ -72,7 +72,12 @@ export function addTreeOptions(command: Command): Command {
     .option("--mode-set <octal>", "give these bits of the mode", parseMode)
     .option("--xattr-include <pattern>", "keep these extended attributes as well (repeatable, * for any characters)", collectText)
     .option("--xattr-exclude <pattern>", "drop these extended attributes (repeatable)", collectText)
-    .option("--no-xattrs", "do not read extended attributes, and write none")
+    .option("--no-xattrs", "do not read extended attributes, and write none");
+  return addLockOptions(command);
+}
+
+export function addLockOptions(command: Command): Command {
+  return command
     .option("--cache <folder>", "where the files of a lock are kept (default: imgkit in the user's cache folder)")
     .option("--offline", "for a lock: never use the network; what the cache lacks is an error")
     .option("--snapshot <timestamp>", "for a lock: where to look for files that the mirrors no longer have, YYYYMMDDTHHMMSSZ", parseTimestamp)

@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { isBuildFile } from "../build/read.ts";
 import type { Context } from "../context.ts";
 import { CliError, exitCode } from "../errors.ts";
 import { note, printJson, printLine } from "../io.ts";
@@ -11,7 +12,7 @@ import { verifyLayoutTarget } from "../verify/layout.ts";
 import type { Outcome, VerifyOptions } from "../verify/outcome.ts";
 import { rebuild } from "../verify/rebuild.ts";
 import { readRecord } from "../verify/record.ts";
-import { rerun } from "../verify/rerun.ts";
+import { rebuildFile, rerun } from "../verify/rerun.ts";
 import { verifyTar } from "../verify/tar.ts";
 import { verifyTree } from "../verify/tree.ts";
 
@@ -39,7 +40,7 @@ export function addVerify(program: Command, context: Context): void {
     .option("--seed <uuid>", "the seed that the disk was made with: without it the UUID in its verity superblock is taken as it is")
     .option(
       "--from <what>",
-      "make X anew and compare: a record (--record) of the run that made it, or the source or lock of each layer, the lowest first (repeatable; with the options below as they were)",
+      "make X anew and compare: a record (--record) of the run that made it, a build file, or the source or lock of each layer, the lowest first (repeatable; with the options below as they were)",
       collectText,
     )
     .option("--platform <os/arch>", "with --from: which image of an index")
@@ -86,6 +87,7 @@ async function verifyTargetOf(x: string, options: VerifyOptions, context: Contex
 
 function recompute(target: Target, from: readonly string[], options: VerifyOptions, context: Context, progress: Progress): Promise<Outcome> {
   const [first = ""] = from;
+  if (from.length === 1 && isBuildFile(first)) return rebuildFile(target, first, context);
   const record = from.length === 1 ? readRecord(first) : undefined;
   return record === undefined ? rebuild(target, from, options, context, progress) : rerun(target, first, record, context);
 }

@@ -1,6 +1,6 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { Writable } from "node:stream";
+import { PassThrough, Writable } from "node:stream";
 import { resolveTag } from "@imgkit/oci";
 import { openLayout } from "@imgkit/oci/node";
 import type { Context } from "../context.ts";
@@ -35,11 +35,7 @@ export async function rerun(target: Target, path: string, record: ReadRecord, co
     const code = await context.run(redirected(record, path, folder, again), { ...io, stdout });
     const made = code === 0 ? readRecord(again) : undefined;
     if (made === undefined) {
-      throw new CliError("NOT_REBUILT", "the recorded command failed", {
-        path,
-        found: `exit code ${code}`,
-        hint: "Its own message stands above; run it where it was run.",
-      });
+      throw notRebuilt(path, code);
     }
     return compare(target, path, await published(target), record, made);
   } finally {
@@ -51,11 +47,9 @@ export async function rerun(target: Target, path: string, record: ReadRecord, co
 function redirected(record: BuildRecord, path: string, folder: string, again: string): string[] {
   const own = outputs[record.command];
   if (own === undefined || record.arguments[0] !== record.command) {
-    throw new CliError("USAGE", "a record of a command whose output is no tar, image or disk", {
-      path,
-      expected: Object.keys(outputs).join(", "),
-      found: record.command,
-    });
+    const facts = { path, expected: Object.keys(outputs).join(", "), found: record.command };
+    const hint = record.command === "build" ? { hint: "Give the build file itself: --from FILE.yaml" } : {};
+    throw new CliError("USAGE", "a record of a command whose output is no tar, image or disk", { ...facts, ...hint });
   }
   const end = record.arguments.indexOf("--");
   const [options, operands] = end < 0 ? [record.arguments, []] : [record.arguments.slice(0, end), record.arguments.slice(end)];
@@ -65,6 +59,37 @@ function redirected(record: BuildRecord, path: string, folder: string, again: st
   // The epoch may have come from the environment.
   const epoch = record.epoch === undefined ? [] : ["--epoch", String(record.epoch)];
   return [...options, ...epoch, "--output", join(folder, "output"), "--record", again, ...moved, ...operands];
+}
+
+/** --from FILE.yaml: the one output of the build file that X is, made again. @throws CliError NOT_REBUILT when the build fails now. */
+export async function rebuildFile(target: Target, path: string, context: Context): Promise<Outcome> {
+  const { io } = context;
+  const name = { tar: "tar", layout: "oci", disk: "disk" }[target.kind];
+  const folder = mkdtempSync(join(io.temporary, "imgkit-rebuild-"));
+  try {
+    const stdout = new PassThrough();
+    const printed = stdout.toArray();
+    const code = await context.run(["build", path, "--only", name, "--output-dir", folder, "--json"], { ...io, stdout });
+    stdout.end();
+    const text = Buffer.concat(await printed).toString();
+    if (code !== 0) throw notRebuilt(path, code);
+    const { digest } = JSON.parse(text).outputs[name].output as Digested;
+    const found = await published(target);
+    const ok = digest === found.digest;
+    return {
+      ok,
+      anchor: `the build file ${path}, from which it was made anew`,
+      findings: ok ? [] : [`not what ${path} gives (expected ${digest}, found ${found.digest}); imgkit diff shows why`],
+      verified: ok ? [`${digest}  recomputed from ${path}`] : [],
+      details: { recomputed: { file: path, expected: digest, found: found.digest } },
+    };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function notRebuilt(path: string, code: number): CliError {
+  return new CliError("NOT_REBUILT", "it could not be made anew", { path, found: `exit code ${code}`, hint: "The failed run's own message stands above." });
 }
 
 /** What X is known by: the digest of its bytes, or of the image's manifest. */
