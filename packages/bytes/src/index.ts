@@ -1,3 +1,4 @@
+export { type BufferPool, bufferPool } from "./buffers.ts";
 export { crc32, crc32cRaw } from "./crc32.ts";
 export { BytesError, type BytesErrorCode, type ErrorFacts, type ErrorKind, ImgkitError, printable } from "./errors.ts";
 export { formatGuid, formatUuid, parseGuid, parseUuid } from "./guid.ts";
@@ -8,6 +9,7 @@ export {
   type ByteSource,
   type ByteStream,
   checkRange,
+  clipRanges,
   collect,
   concatSource,
   memorySource,

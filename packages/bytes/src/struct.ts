@@ -10,6 +10,8 @@ export interface Field<T> {
   get(view: DataView): T;
   /** @throws BytesError FIELD_RANGE when the field cannot hold the value: nothing is ever clamped or cut. */
   put(view: DataView, value: T, name: string): void;
+  /** Optional: what `put` does, straight into an array from byte `at`; for structures that are written by the thousand. */
+  putInto?(bytes: Uint8Array, at: number, value: T, name: string): void;
   show(value: T): string;
 }
 
@@ -60,9 +62,13 @@ export function struct<T>(name: string, size: number, fields: Fields<T>): Struct
       throw new BytesError("SHORT_STRUCT", `too few bytes for a ${name}`, { expected: `${size} bytes`, found: `${Math.max(0, bytes.length - at)}` });
     }
   };
+  const steps = keys.map((key) => ({ key, field: fields[key], label: `${name}.${key}` }));
   const encodeInto = (bytes: Uint8Array, at: number, value: T): void => {
     need(bytes, at);
-    for (const key of keys) fields[key].put(slot(bytes, at, fields[key]), value[key], `${name}.${key}`);
+    for (const { key, field, label } of steps) {
+      if (field.putInto === undefined) field.put(slot(bytes, at, field), value[key], label);
+      else field.putInto(bytes, at + field.at, value[key], label);
+    }
   };
   const decode = (bytes: Uint8Array, at = 0): T => {
     need(bytes, at);
