@@ -39,11 +39,18 @@ export async function readDirectory(path: string, options: DirectoryOptions = {}
   // Should the scan fail first, this failure has nobody waiting for it.
   attributes?.catch(() => undefined);
   try {
-    const scan = new Scan(path, options);
-    await scan.run();
-    return Tree.from(scan.nodes((await attributes) ?? new Map()));
+    const nodes = await new Scan(path, options).run();
+    const found = await attributes;
+    return Tree.from(found === undefined || found.size === 0 ? nodes : withAttributes(nodes, found));
   } finally {
     stop.abort();
+  }
+}
+
+function* withAttributes(nodes: Iterable<TreeNode>, attributes: ReadonlyMap<string, Xattrs>): Generator<TreeNode> {
+  for (const node of nodes) {
+    const xattrs = attributes.get(node.path);
+    yield xattrs === undefined ? node : { ...node, xattrs };
   }
 }
 
@@ -64,15 +71,22 @@ const lstat = (path: string | Buffer): BigIntStats => lstatSync(path, { bigint: 
 const readdir = (path: string | Buffer): string[] => readdirSync(path, "latin1");
 const readlink = (path: string | Buffer): string => readlinkSync(path, "latin1");
 
+/** A folder that is being read: one character a byte. */
+interface Folder {
+  /** What stands before a name: the folder's path below the root with a slash, or nothing for the root. */
+  readonly prefix: string;
+  /** Sorted. */
+  readonly names: readonly string[];
+  next: number;
+}
+
 class Scan {
   readonly #root: string;
   readonly #onFinding: ((finding: SourceFinding) => void) | undefined;
-  /** By path below the root, one character a byte. */
-  readonly #nodes = new Map<string, TreeNode>();
+  readonly #nodes: TreeNode[] = [];
   /** The first name seen of each inode that has several. */
   readonly #linked = new Map<string, string>();
   readonly #outputs: ReadonlySet<string>;
-  #entries = 0;
 
   constructor(root: string, { onFinding, outputs = [] }: DirectoryOptions) {
     // With the slash, a root that is itself a link is read as the folder it means.
@@ -81,66 +95,58 @@ class Scan {
     this.#outputs = new Set(outputs.map(inodeAt));
   }
 
-  async run(): Promise<void> {
-    // Folders still to be read; a stack and no recursion, however deep the tree.
-    const folders = [""];
+  /** All nodes, in the order of a tree: folder by folder, names by their bytes. */
+  async run(): Promise<readonly TreeNode[]> {
     this.#add("");
-    for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-      const prefix = folder === "" ? "" : `${folder}/`;
-      for (const name of this.#list(folder)) {
-        if (this.#add(prefix + name)) folders.push(prefix + name);
-        this.#entries += 1;
-        if (this.#entries % ENTRIES_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+    // The folders that lead to where the scan is; a stack and no recursion, however deep the tree.
+    const open = [this.#open("", "")];
+    let entries = 0;
+    for (let folder = open.at(-1); folder !== undefined; folder = open.at(-1)) {
+      const name = folder.names[folder.next++];
+      if (name === undefined) {
+        open.pop();
+        continue;
       }
+      const path = folder.prefix + name;
+      if (this.#add(path)) open.push(this.#open(path, `${path}/`));
+      entries += 1;
+      if (entries % ENTRIES_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
     }
+    return this.#nodes;
   }
 
-  /** What was found, with these attributes. */
-  *nodes(attributes: ReadonlyMap<string, Xattrs>): Generator<TreeNode> {
-    for (const [path, node] of this.#nodes) {
-      const xattrs = attributes.get(path);
-      yield xattrs === undefined ? node : { ...node, xattrs };
-    }
-  }
-
-  #list(folder: string): string[] {
-    // Sorted, so that findings do not come in the file system's order.
-    return this.#call(folder, readdir).sort();
+  #open(path: string, prefix: string): Folder {
+    return { prefix, names: this.#call(path, readdir).sort(), next: 0 };
   }
 
   /** Adds the node of a path; whether it is a folder. */
   #add(path: string): boolean {
     const stat = this.#call(path, lstat);
-    if (path !== "" && this.#outputs.size > 0 && this.#outputs.has(inodeOf(stat))) {
+    if (this.#outputs.size > 0 && path !== "" && this.#outputs.has(inodeOf(stat))) {
       this.#onFinding?.({ code: "OUTPUT_IGNORED", path: nameOfLatin1(path), message: "left out: it is the output of this run" });
       return false;
     }
-    const meta: NodeMeta = {
-      path: nameOfLatin1(path),
-      mode: Number(stat.mode) & 0o7777,
-      uid: Number(stat.uid),
-      gid: Number(stat.gid),
-      mtime: stat.mtimeNs,
-      xattrs: noXattrs,
-    };
-    const node = this.#node(path, stat, meta);
-    if (node !== undefined) this.#nodes.set(path, node);
+    const node = this.#node(path, stat);
+    if (node !== undefined) this.#nodes.push(node);
     return node?.type === "directory";
   }
 
-  #node(path: string, stat: BigIntStats, meta: NodeMeta): TreeNode | undefined {
+  #node(path: string, stat: BigIntStats): TreeNode | undefined {
     // One number instead of Stats' own questions, each of which computes with big integers.
-    const kind = Number(stat.mode) & constants.S_IFMT;
+    const bits = Number(stat.mode);
+    const kind = bits & constants.S_IFMT;
+    const name = nameOfLatin1(path);
+    const meta: NodeMeta = { path: name, mode: bits & 0o7777, uid: Number(stat.uid), gid: Number(stat.gid), mtime: stat.mtimeNs, xattrs: noXattrs };
     if (kind === constants.S_IFDIR) return { ...meta, type: "directory" };
     if (kind === constants.S_IFSOCK) {
-      this.#onFinding?.({ code: "SOCKET_IGNORED", path: meta.path, message: "a socket was left out: it exists only while a process serves it" });
+      this.#onFinding?.({ code: "SOCKET_IGNORED", path: name, message: "a socket was left out: it exists only while a process serves it" });
       return undefined;
     }
     if (stat.nlink > 1n) {
       const inode = inodeOf(stat);
       const target = this.#linked.get(inode);
       if (target !== undefined) return { ...meta, type: "hardlink", target };
-      this.#linked.set(inode, meta.path);
+      this.#linked.set(inode, name);
     }
     switch (kind) {
       case constants.S_IFREG:

@@ -13,33 +13,48 @@ const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NO
  * @throws BytesError, from `read`: SOURCE_CHANGED when size, mtime or inode differ from `seen`; READ_FAILED (kind system).
  */
 export function diskFile(path: string, seen: BigIntStats): ByteSource {
-  const size = Number(seen.size);
-  const { mtimeNs, ino, dev } = seen;
-  const readInto = (target: Uint8Array, start: number): void => {
-    checkRange(size, start, start + target.length);
+  return new DiskFile(path, seen);
+}
+
+/** A class and no closures: a tree holds one for each of its files. */
+class DiskFile implements ByteSource {
+  readonly size: number;
+  readonly #path: string;
+  readonly #mtimeNs: bigint;
+  readonly #ino: bigint;
+  readonly #dev: bigint;
+
+  constructor(path: string, { size, mtimeNs, ino, dev }: BigIntStats) {
+    this.size = Number(size);
+    this.#path = path;
+    this.#mtimeNs = mtimeNs;
+    this.#ino = ino;
+    this.#dev = dev;
+  }
+
+  read(start: number, end: number): Uint8Array {
+    checkRange(this.size, start, end);
+    const out = new Uint8Array(end - start);
+    this.readInto(out, start);
+    return out;
+  }
+
+  readInto(target: Uint8Array, start: number): void {
+    checkRange(this.size, start, start + target.length);
+    const path = this.#path;
     const fd = open(path);
     try {
-      const failure = tryRead(fd, target, start, nameOfLatin1(path));
+      const failure = tryRead(fd, target, start, path);
       // Afterwards, so that a change during the read is seen as well, and told as what it is when it made the read fail.
       const now = fstatSync(fd, { bigint: true });
-      if (now.ino !== ino || now.dev !== dev) throw changed(path, "another file stands under its name");
-      if (now.size !== BigInt(size)) throw changed(path, "size", `${size} bytes`, `${now.size} bytes`);
-      if (now.mtimeNs !== mtimeNs) throw changed(path, "mtime", `${mtimeNs} ns`, `${now.mtimeNs} ns`);
+      if (now.ino !== this.#ino || now.dev !== this.#dev) throw changed(path, "another file stands under its name");
+      if (Number(now.size) !== this.size) throw changed(path, "size", `${this.size} bytes`, `${now.size} bytes`);
+      if (now.mtimeNs !== this.#mtimeNs) throw changed(path, "mtime", `${this.#mtimeNs} ns`, `${now.mtimeNs} ns`);
       if (failure !== undefined) throw failure;
     } finally {
       closeSync(fd);
     }
-  };
-  return {
-    size,
-    readInto,
-    read(start, end) {
-      checkRange(size, start, end);
-      const out = new Uint8Array(end - start);
-      readInto(out, start);
-      return out;
-    },
-  };
+  }
 }
 
 function open(path: string): number {
@@ -55,7 +70,7 @@ function open(path: string): number {
 
 function tryRead(fd: number, out: Uint8Array, start: number, path: string): unknown {
   try {
-    readFully(fd, out, start, path);
+    readFully(fd, out, start, nameOfLatin1(path));
     return undefined;
   } catch (error) {
     return error;

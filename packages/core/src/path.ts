@@ -39,6 +39,7 @@ export function comparePaths(a: string, b: string): number {
 }
 
 const SLASH = 0x2f;
+const DOT = 0x2e;
 /** Below the surrogates, the order of UTF-16 is that of UTF-8. */
 const FIRST_SURROGATE = 0xd800;
 
@@ -56,7 +57,7 @@ export const PATH_MAX = 4095;
  * @throws CoreError BAD_PATH otherwise.
  */
 export function checkPath(path: string): void {
-  if (path === "") return;
+  if (path === "" || isPlainPath(path)) return;
   const refuse = (expected: string): never => {
     throw new CoreError("BAD_PATH", "not a path that a tree can hold", { path, expected });
   };
@@ -67,6 +68,21 @@ export function checkPath(path: string): void {
     if (name === "" || name === "." || name === "..") refuse('components that are not empty, "." or ".."');
     if (byteLength(name) > NAME_MAX) refuse(`components of at most ${NAME_MAX} bytes`);
   }
+}
+
+/** Whether a path is short, of ASCII, and for certain one that a Tree may hold: nearly all are, and a look at each character tells. */
+function isPlainPath(path: string): boolean {
+  if (path.length > NAME_MAX) return false;
+  let start = 0;
+  for (let i = 0; i <= path.length; i++) {
+    const code = i < path.length ? path.charCodeAt(i) : SLASH;
+    if (code === 0 || code > 0x7f) return false;
+    if (code !== SLASH) continue;
+    // Of one or two characters, the first a dot: not worth a closer look here.
+    if (i === start || (i - start <= 2 && path.charCodeAt(start) === DOT)) return false;
+    start = i + 1;
+  }
+  return true;
 }
 
 /** Whether a text is the one that `decodeName` gives for its bytes: two texts of the same bytes would be two nodes with one name. */

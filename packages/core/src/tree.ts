@@ -21,6 +21,8 @@ export class Tree implements Iterable<TreeNode> {
    */
   static from(nodes: Iterable<TreeNode>): Tree {
     const given = new Map<string, TreeNode>();
+    let inOrder = true;
+    let last: string | undefined;
     for (const node of nodes) {
       checkPath(node.path);
       checkNode(node);
@@ -28,10 +30,15 @@ export class Tree implements Iterable<TreeNode> {
         throw new CoreError("DUPLICATE_PATH", "two nodes have one path", { path: node.path, hint: "Give each path once." });
       }
       given.set(node.path, node);
+      inOrder &&= last === undefined || comparePaths(last, node.path) < 0;
+      last = node.path;
     }
+    const { size } = given;
     addFolders(given);
-    const paths = [...given.keys()].sort(comparePaths);
-    return new Tree(rootLinks(given, paths));
+    // A folder's scan and a step over a tree give their nodes in order.
+    const sorted = inOrder && given.size === size ? given : sortNodes(given);
+    rootLinks(sorted);
+    return new Tree(sorted);
   }
 
   /** The number of nodes, the root among them. */
@@ -84,61 +91,74 @@ export class Tree implements Iterable<TreeNode> {
 }
 
 function checkNode(node: TreeNode): void {
-  const refuse = (field: string, expected: string, found: unknown): never => {
-    throw new CoreError("BAD_NODE", "a value that no file system holds", { path: node.path, field, expected, found: String(found) });
-  };
-  const integer = (field: string, value: number, limit: number): void => {
-    if (!Number.isInteger(value) || value < 0 || value > limit) refuse(field, `an integer from 0 to ${limit}`, value);
-  };
-  integer("mode", node.mode, 0o7777);
-  integer("uid", node.uid, 0xffff_ffff);
-  integer("gid", node.gid, 0xffff_ffff);
+  checkInteger(node, "mode", node.mode, 0o7777);
+  checkInteger(node, "uid", node.uid, 0xffff_ffff);
+  checkInteger(node, "gid", node.gid, 0xffff_ffff);
   if (node.type === "char" || node.type === "block") {
-    integer("major", node.major, 0x1f_ffff);
-    integer("minor", node.minor, 0x1f_ffff);
+    checkInteger(node, "major", node.major, 0x1f_ffff);
+    checkInteger(node, "minor", node.minor, 0x1f_ffff);
   }
   if (node.type === "symlink") {
     const { target } = node;
     if (target === "" || target.includes("\0") || !isNameText(target)) {
-      refuse("target", "a text that is not empty, holds no NUL and is what its bytes decode to", JSON.stringify(target));
+      refuseNode(node, "target", "a text that is not empty, holds no NUL and is what its bytes decode to", JSON.stringify(target));
     }
-    if (byteLength(target) > PATH_MAX) refuse("target", `at most ${PATH_MAX} bytes`, `${byteLength(target)} bytes`);
+    if (byteLength(target) > PATH_MAX) refuseNode(node, "target", `at most ${PATH_MAX} bytes`, `${byteLength(target)} bytes`);
   }
-  if (node.path === "" && node.type !== "directory") refuse("type", "a directory for the root", node.type);
+  if (node.path === "" && node.type !== "directory") refuseNode(node, "type", "a directory for the root", node.type);
+  if (node.xattrs.size === 0) return;
   for (const name of node.xattrs.keys()) {
-    if (!/^[^.\0]+\.[^\0]+$/.test(name) || !isNameText(name)) refuse("xattrs", "names such as user.comment", JSON.stringify(name));
+    if (!/^[^.\0]+\.[^\0]+$/.test(name) || !isNameText(name)) refuseNode(node, "xattrs", "names such as user.comment", JSON.stringify(name));
   }
+}
+
+function checkInteger(node: TreeNode, field: string, value: number, limit: number): void {
+  if (!Number.isInteger(value) || value < 0 || value > limit) refuseNode(node, field, `an integer from 0 to ${limit}`, value);
+}
+
+function refuseNode(node: TreeNode, field: string, expected: string, found: unknown): never {
+  throw new CoreError("BAD_NODE", "a value that no file system holds", { path: node.path, field, expected, found: String(found) });
 }
 
 function addFolders(nodes: Map<string, TreeNode>): void {
+  let known: string | undefined;
   for (const start of [...nodes.keys(), ""]) {
-    for (let path = start; ; ) {
-      const isStart = path === start && nodes.has(start);
-      if (!isStart) {
-        const node = nodes.get(path);
-        if (node !== undefined) {
-          if (node.type !== "directory") {
-            throw new CoreError("PARENT_NOT_DIRECTORY", "a node stands below something that is no directory", {
-              path: start,
-              found: `${path} is a ${node.type}`,
-            });
-          }
-          break;
-        }
-        nodes.set(path, { type: "directory", path, mode: 0o755, uid: 0, gid: 0, mtime: 0n, xattrs: noXattrs });
-      }
-      if (path === "") break;
-      path = parentOf(path);
-    }
+    // What stands together is looked up once.
+    const folder = parentOf(start);
+    if (folder === known) continue;
+    known = folder;
+    addFolder(nodes, start, folder);
   }
 }
 
-/** Follows hard links to the inode that they mean. */
-function resolve(nodes: ReadonlyMap<string, TreeNode>, link: HardLinkNode): InodeNode {
+/** Adds a folder of `start`, and those above it, down to one that is there. */
+function addFolder(nodes: Map<string, TreeNode>, start: string, folder: string): void {
+  for (let path = folder; ; path = parentOf(path)) {
+    const node = nodes.get(path);
+    if (node?.type === "directory") return;
+    if (node !== undefined) {
+      throw new CoreError("PARENT_NOT_DIRECTORY", "a node stands below something that is no directory", {
+        path: start,
+        found: `${path} is a ${node.type}`,
+      });
+    }
+    nodes.set(path, { type: "directory", path, mode: 0o755, uid: 0, gid: 0, mtime: 0n, xattrs: noXattrs });
+    if (path === "") return;
+  }
+}
+
+function sortNodes(nodes: ReadonlyMap<string, TreeNode>): Map<string, TreeNode> {
+  const sorted = new Map<string, TreeNode>();
+  for (const path of [...nodes.keys()].sort(comparePaths)) sorted.set(path, nodes.get(path) as TreeNode);
+  return sorted;
+}
+
+/** Follows hard links to the inode that they mean. `known` gathers what was found: each link of a chain is followed once. */
+function resolve(nodes: ReadonlyMap<string, TreeNode>, link: HardLinkNode, known: Map<string, InodeNode>): InodeNode {
   const seen = new Set<string>([link.path]);
   let at: TreeNode = link;
   while (at.type === "hardlink") {
-    const next = nodes.get(at.target);
+    const next: TreeNode | undefined = known.get(at.target) ?? nodes.get(at.target);
     if (next === undefined || next.type === "directory" || seen.has(next.path)) {
       const found = next === undefined ? "nothing there" : next.type === "directory" ? "a directory" : "a circle";
       throw new CoreError("BAD_LINK", "a hard link that leads nowhere", {
@@ -151,24 +171,29 @@ function resolve(nodes: ReadonlyMap<string, TreeNode>, link: HardLinkNode): Inod
     seen.add(next.path);
     at = next;
   }
+  for (const path of seen) known.set(path, at);
   return at;
 }
 
-/** The nodes in order, each inode at the first of its names. */
-function rootLinks(nodes: ReadonlyMap<string, TreeNode>, paths: readonly string[]): Map<string, TreeNode> {
-  const first = new Map<InodeNode, string>();
-  const out = new Map<string, TreeNode>();
-  for (const path of paths) {
-    const node = nodes.get(path) as TreeNode;
-    const inode = node.type === "hardlink" ? resolve(nodes, node) : node;
-    const holder = first.get(inode);
-    if (holder === undefined) {
-      first.set(inode, path);
-      out.set(path, inode.path === path ? inode : { ...inode, path });
-    } else {
-      const { mode, uid, gid, mtime, xattrs } = inode;
-      out.set(path, { type: "hardlink", path, target: holder, mode, uid, gid, mtime, xattrs });
+/** Puts each inode of nodes in order at the first of its names. */
+function rootLinks(nodes: Map<string, TreeNode>): void {
+  /** Of each inode with several names those names, in order but for its own. */
+  const names = new Map<InodeNode, string[]>();
+  const known = new Map<string, InodeNode>();
+  for (const node of nodes.values()) {
+    if (node.type !== "hardlink") continue;
+    const inode = resolve(nodes, node, known);
+    const links = names.get(inode);
+    if (links === undefined) names.set(inode, [node.path]);
+    else links.push(node.path);
+  }
+  for (const [inode, links] of names) {
+    const { path, mode, uid, gid, mtime, xattrs } = inode;
+    const first = links[0] as string;
+    const holder = comparePaths(path, first) < 0 ? path : first;
+    if (holder !== path) nodes.set(holder, { ...inode, path: holder });
+    for (const link of [path, ...links]) {
+      if (link !== holder) nodes.set(link, { type: "hardlink", path: link, target: holder, mode, uid, gid, mtime, xattrs });
     }
   }
-  return out;
 }

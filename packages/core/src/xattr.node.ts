@@ -9,7 +9,7 @@ export type Xattrs = ReadonlyMap<string, Uint8Array>;
 /**
  * The extended attributes of everything below a folder, links not followed. Node has no call for them, and a process per
  * file would cost seconds: one `getfattr -R` (Debian package attr) reads a whole tree in tens of milliseconds.
- * @returns by path below the folder, one character a byte (Latin-1), the folder itself under the empty string; names sorted.
+ * @returns by path below the folder as a Tree has it, the folder itself under the empty string; names sorted.
  * @throws CoreError XATTRS_UNREADABLE (kind system) when the system is not Linux, getfattr is not installed, or it fails.
  */
 export async function readXattrs(folder: string, signal?: AbortSignal): Promise<ReadonlyMap<string, Xattrs>> {
@@ -72,7 +72,7 @@ export class XattrDump {
       this.#values = [];
     } else if (line === "") {
       this.#values.sort(([a], [b]) => (a < b ? -1 : 1));
-      this.#found.set(this.#path, new Map(this.#values.map(([name, value]) => [nameOfLatin1(name), value])));
+      this.#found.set(nameOfLatin1(this.#path), new Map(this.#values.map(([name, value]) => [nameOfLatin1(name), value])));
       this.#path = undefined;
     } else {
       const value = /^([^=]+)(?:=0x([0-9a-f]*))?$/s.exec(line);

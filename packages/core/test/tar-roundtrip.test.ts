@@ -1,4 +1,4 @@
-import { type ByteSource, checkRange, collect, concatSource, equalBytes, memorySource, sliceSource } from "@imgkit/bytes";
+import { type ByteSource, bufferPool, checkRange, collect, concatSource, equalBytes, memorySource, sliceSource, zeroSource } from "@imgkit/bytes";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type ArbitraryTreeOptions, arbitraryTree, fixtureTree } from "../../../fixtures/src/index.ts";
@@ -6,7 +6,7 @@ import { noXattrs, type TreeNode } from "../src/node.ts";
 import { readTar } from "../src/tar/reader.ts";
 import { writeTar } from "../src/tar/writer.ts";
 import { Tree } from "../src/tree.ts";
-import { bytes, differences, tarBytes, withoutSpecialLinks } from "./tar-craft.ts";
+import { bytes, differences, join, tarBytes, withoutSpecialLinks } from "./tar-craft.ts";
 
 const meta = { mode: 0o644, uid: 0, gid: 0, mtime: 0n, xattrs: noXattrs };
 const file = (path: string, content: ByteSource): TreeNode => ({ ...meta, type: "file", path, content });
@@ -125,6 +125,36 @@ test("each chunk is the caller's: nothing is written to it afterwards", async ()
   expect(chunks.every((chunk, i) => equalBytes(chunk, copies[i] as Uint8Array))).toBe(true);
   for (const chunk of chunks) chunk.fill(0xff);
   expect(content.every((byte, i) => byte === i % 251)).toBe(true);
+});
+
+test("arrays that are handed out again, full of other things, give the same bytes, and the writer makes no more of them", async () => {
+  await fc.assert(
+    fc.asyncProperty(arbitraryTree(), async (tree) => {
+      const pool = bufferPool();
+      const filled = (size: number): Uint8Array => pool.take(size).fill(0xa5);
+      const parts: Uint8Array[] = [];
+      for await (const chunk of writeTar(tree, { epoch: 0, allocate: filled })) {
+        parts.push(chunk.slice());
+        pool.give(chunk.fill(0x5a));
+      }
+      expect(equalBytes(join(...parts), await tarBytes(tree))).toBe(true);
+    }),
+  );
+  const pool = bufferPool();
+  const handed = new Set<ArrayBufferLike>();
+  const take = (size: number): Uint8Array => {
+    const bytes = pool.take(size);
+    handed.add(bytes.buffer);
+    return bytes;
+  };
+  for await (const chunk of writeTar(Tree.from([file("big", zeroSource(20 * 2 ** 20))]), { epoch: 0, allocate: take })) pool.give(chunk);
+  expect(handed.size).toBeLessThanOrEqual(3);
+});
+
+test.each([3, 5])("a content of 4 bytes that gives %d is refused, and leaves no old bytes in the archive", async (given) => {
+  const wrong: ByteSource = { size: 4, read: () => new Uint8Array(given) };
+  const slow: ByteSource = { size: 4, read: async () => new Uint8Array(given) };
+  for (const source of [wrong, slow]) await expect(tarBytes(Tree.from([file("a", source)]))).rejects.toThrow(expect.objectContaining({ code: "SHORT_READ" }));
 });
 
 test("progress is told after each chunk, and ends with the archive's size", async () => {

@@ -49,6 +49,15 @@ test("a hard link may point at another, over any number of steps", () => {
   expect(tree.inode(tree.get("z") as TreeNode)).toBe(tree.get("a"));
 });
 
+test("a chain of 30,000 hard links, each to the one before, takes no square of time", () => {
+  const nodes = Array.from({ length: 30_000 }, (_, i) => (i === 0 ? file("0") : link(String(i), String(i - 1))));
+  const begin = performance.now();
+  const tree = Tree.from(nodes);
+  // The square took minutes.
+  expect(performance.now() - begin).toBeLessThan(5000);
+  expect(tree.get("29999")).toMatchObject({ type: "hardlink", target: "0" });
+});
+
 test("a hard link's metadata are its inode's, whatever was given", () => {
   const own = { mode: 0o4755, uid: 7, gid: 8, mtime: 9n, xattrs: new Map([["user.a", bytes("1")]]) };
   const tree = Tree.from([file("a", "", own), link("b", "a", { mode: 0, uid: 1, gid: 1, mtime: 1n })]);

@@ -46,7 +46,7 @@ export const tarHeader: Struct<TarHeader> = struct<TarHeader>("tar header", BLOC
   mtime: octal(136, 12),
   typeflag: flag(156),
   linkname: text(157, 100),
-  magic: text8(257),
+  magic: text(257, 8, true),
   devmajor: device(329),
   devminor: device(337),
   prefix: text(345, 155),
@@ -58,11 +58,30 @@ const CHECKSUM_LENGTH = 8;
 
 /** The 512 bytes of a header, checksum included. */
 export function encodeTarHeader(header: TarHeader): Uint8Array {
-  const block = tarHeader.encode(header);
-  const digits = checksums(block).unsigned.toString(8).padStart(6, "0");
-  for (let i = 0; i < 6; i++) block[CHECKSUM_AT + i] = digits.charCodeAt(i);
-  block[CHECKSUM_AT + 7] = 0x20;
+  const block = new Uint8Array(BLOCK);
+  encodeTarHeaderInto(block, 0, header);
   return block;
+}
+
+/** Writes the 512 bytes of a header from byte `at`, whatever stood there. */
+export function encodeTarHeaderInto(bytes: Uint8Array, at: number, header: TarHeader): void {
+  bytes.fill(0, at, at + BLOCK);
+  tarHeader.encodeInto(bytes, at, header);
+  // The checksum's own field counts as spaces.
+  let sum = CHECKSUM_LENGTH * 0x20;
+  for (let i = at; i < at + BLOCK; i++) sum += bytes[i] as number;
+  putOctal(bytes, at + CHECKSUM_AT, 6, sum);
+  bytes[at + CHECKSUM_AT + 7] = 0x20;
+}
+
+/** The last `digits` octal digits of a number that is not negative. Its bits may be more than 32. */
+function putOctal(bytes: Uint8Array, at: number, digits: number, value: number): void {
+  let rest = value;
+  for (let i = at + digits - 1; i >= at; i--) {
+    const digit = rest % 8;
+    bytes[i] = 0x30 + digit;
+    rest = (rest - digit) / 8;
+  }
 }
 
 /**
@@ -137,66 +156,80 @@ function bytesOf(view: DataView): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }
 
-function text(at: number, length: number): Field<Uint8Array> {
+type PutInto<T> = NonNullable<Field<T>["putInto"]>;
+
+/** A field whose bytes are read and written as an array's. */
+function field<T>(at: number, length: number, get: (bytes: Uint8Array) => T, putInto: PutInto<T>, show: (value: T) => string): Field<T> {
   return {
     at,
     length,
-    get(view) {
-      const bytes = bytesOf(view);
-      const end = bytes.indexOf(0);
-      return bytes.slice(0, end < 0 ? length : end);
-    },
-    put(view, value, name) {
-      if (value.length > length) throw new RangeError(`${name} holds ${length} bytes, got ${value.length}`);
-      bytesOf(view).set(value);
-    },
-    show: (value) => JSON.stringify(String.fromCharCode(...value)),
+    get: (view) => get(bytesOf(view)),
+    put: (view, value, name) => putInto(bytesOf(view), 0, value, name),
+    putInto,
+    show,
   };
 }
 
-function text8(at: number): Field<Uint8Array> {
-  return { ...text(at, 8), get: (view) => bytesOf(view).slice() };
+function text(at: number, length: number, isWhole = false): Field<Uint8Array> {
+  return field(
+    at,
+    length,
+    (bytes) => {
+      const end = isWhole ? -1 : bytes.indexOf(0);
+      return bytes.slice(0, end < 0 ? length : end);
+    },
+    (bytes, start, value, name) => {
+      if (value.length > length) throw new RangeError(`${name} holds ${length} bytes, got ${value.length}`);
+      bytes.set(value, start);
+    },
+    (value) => JSON.stringify(String.fromCharCode(...value)),
+  );
 }
 
 function octal(at: number, length: 8 | 12): Field<number> {
-  return {
+  return field(
     at,
     length,
-    get(view) {
-      const value = parseNumber(bytesOf(view));
+    (bytes) => {
+      const value = parseNumber(bytes);
       if (value === undefined) throw new RangeError(`not a number in the ${length} bytes at byte ${at} of the header`);
       return value;
     },
-    put(view, value, name) {
-      const digits = value.toString(8);
-      if (!Number.isInteger(value) || value < 0 || digits.length > length - 1) throw new RangeError(`${name} holds ${length - 1} octal digits, got ${value}`);
-      const start = length - 1 - digits.length;
-      for (let i = 0; i < length - 1; i++) view.setUint8(i, i < start ? 0x30 : digits.charCodeAt(i - start));
-    },
-    show: String,
+    octalInto(length),
+    String,
+  );
+}
+
+function octalInto(length: 8 | 12): PutInto<number> {
+  const digits = length - 1;
+  return (bytes, start, value, name) => {
+    if (!Number.isInteger(value) || value < 0 || value >= 8 ** digits) throw new RangeError(`${name} holds ${digits} octal digits, got ${value}`);
+    putOctal(bytes, start, digits, value);
   };
 }
 
 function device(at: number): Field<number | undefined> {
-  const field = octal(at, 8);
-  return {
+  const put = octalInto(8);
+  // The dialects disagree on what stands here for a node that is no device; only devices ask.
+  return field(
     at,
-    length: 8,
-    // The dialects disagree on what stands here for a node that is no device; only devices ask.
-    get: (view) => parseNumber(bytesOf(view)),
-    put(view, value, name) {
-      if (value !== undefined) field.put(view, value, name);
+    8,
+    parseNumber,
+    (bytes, start, value, name) => {
+      if (value !== undefined) put(bytes, start, value, name);
     },
-    show: String,
-  };
+    String,
+  );
 }
 
 function flag(at: number): Field<string> {
-  return {
+  return field(
     at,
-    length: 1,
-    get: (view) => String.fromCharCode(view.getUint8(0)),
-    put: (view, value) => view.setUint8(0, value.charCodeAt(0)),
-    show: JSON.stringify,
-  };
+    1,
+    (bytes) => String.fromCharCode(bytes[0] ?? 0),
+    (bytes, start, value) => {
+      bytes[start] = value.charCodeAt(0);
+    },
+    JSON.stringify,
+  );
 }
