@@ -1,5 +1,5 @@
 // Installs the tools that judge our bytes in tests, where it may: Debian's packages with apt (as root or through sudo), and GNU
-// tar 1.35 from Debian 13 into node_modules/.cache. Without them the tests that ask for them are skipped by name.
+// tar 1.35 and ukify from Debian 13 into node_modules/.cache. Without them the tests that ask for them are skipped by name.
 
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -20,6 +20,11 @@ const tools = [
   ["/sbin/sgdisk", "gdisk"],
   ["/usr/share/gocode/src/github.com/opencontainers/image-spec/schema", "golang-github-opencontainers-image-spec-dev"],
   ["/usr/bin/gcc", "gcc"],
+  ["/usr/bin/objcopy", "binutils"],
+  ["/usr/bin/sbverify", "sbsigntool"],
+  ["/usr/bin/osslsigncode", "osslsigncode"],
+  ["/usr/bin/pesign", "pesign"],
+  ["/usr/lib/systemd/boot/efi/linuxx64.efi.stub", "systemd-boot-efi"],
   ["/sbin/ip", "iproute2"],
   ["/usr/bin/jq", "jq"],
   ["/usr/bin/bsdtar", "libarchive-tools"],
@@ -43,14 +48,23 @@ const tools = [
 ];
 
 /** What only the tests of a long run ask for: they are hundreds of megabytes. */
-const longTools = [["/usr/bin/chromium", "chromium"]];
+const longTools = [
+  ["/usr/bin/chromium", "chromium"],
+  ["/usr/bin/qemu-system-x86_64", "qemu-system-x86"],
+  ["/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"],
+];
 
-/** What GNU tar 1.35 needs to start, from Debian 13. */
-const tarPackages = "tar,libacl1,libselinux1,libc6,libpcre2-8-0";
+/** What Debian 13 has newer, by the folder of node_modules/.cache/imgkit that it is extracted into: what it is called, and the packages. */
+const extracted = [
+  // What GNU tar 1.35 needs to start.
+  ["tar-1.35", "GNU tar 1.35", "tar,libacl1,libselinux1,libc6,libpcre2-8-0"],
+  // Python code, which the host's Python runs, and the stub of the same version.
+  ["ukify", "ukify", "systemd-ukify,systemd-boot-efi"],
+];
 
 /** Installs what is missing, with `long` for the long tests too; returns one line for each thing that could not be. */
 export function installOracles(long = false) {
-  return [installPackages(long ? [...tools, ...longTools] : tools), installTar()].filter((line) => line !== undefined);
+  return [installPackages(long ? [...tools, ...longTools] : tools), ...extracted.map(extract)].filter((line) => line !== undefined);
 }
 
 function installPackages(wanted) {
@@ -74,18 +88,17 @@ function names(missing) {
   return missing.map(([, name]) => name).join(", ");
 }
 
-function installTar() {
-  if (gnuTarVersion() >= 1.35) return undefined;
+function extract([place, name, packages]) {
+  if (place === "tar-1.35" && gnuTarVersion() >= 1.35) return undefined;
   const cache = join(root, "node_modules", ".cache", "imgkit");
-  const place = join(cache, "tar-1.35");
-  if (existsSync(place)) return undefined;
-  if (!works("mmdebstrap", "--version")) return "oracles: without GNU tar 1.35: mmdebstrap is not installed";
+  if (existsSync(join(cache, place))) return undefined;
+  if (!works("mmdebstrap", "--version")) return `oracles: without ${name}: mmdebstrap is not installed`;
   mkdirSync(cache, { recursive: true });
-  const folder = mkdtempSync(join(cache, "tar-"));
-  const failed = failure("mmdebstrap", "--quiet", "--variant=extract", `--include=${tarPackages}`, "trixie", join(folder, "root"));
-  if (failed === undefined) renameSync(join(folder, "root"), place);
+  const folder = mkdtempSync(join(cache, `${place}-`));
+  const failed = failure("mmdebstrap", "--quiet", "--variant=extract", `--include=${packages}`, "trixie", join(folder, "root"));
+  if (failed === undefined) renameSync(join(folder, "root"), join(cache, place));
   rmSync(folder, { recursive: true, force: true });
-  return failed === undefined ? undefined : `oracles: without GNU tar 1.35: ${failed}`;
+  return failed === undefined ? undefined : `oracles: without ${name}: ${failed}`;
 }
 
 function gnuTarVersion() {

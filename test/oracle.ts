@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { accessSync, constants, readdirSync } from "node:fs";
+import { accessSync, constants, existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "vitest";
@@ -14,6 +14,7 @@ const cache = fileURLToPath(new URL("../node_modules/.cache/imgkit/", import.met
 /** Oracles that need more than a name on the PATH: each says why it is missing, or nothing. */
 const special: Readonly<Record<string, () => string | undefined>> = {
   "tar-1.35": () => (gnuTar135() === undefined ? "GNU tar 1.35 is not installed" : undefined),
+  ukify: () => (ukify() === undefined ? "ukify of systemd 257 is not extracted, or python3 is not installed" : undefined),
   loop: () => (runs("losetup", "--find") ? undefined : "this machine offers no loop device"),
   mmdebstrap: () => {
     if (!onPath("mmdebstrap")) return "mmdebstrap is not installed";
@@ -51,6 +52,25 @@ export function gnuTar135(): [string, ...string[]] | undefined {
     if (loader !== undefined) return [join(libraries, loader), "--library-path", libraries, join(usr, "bin", "tar")];
   }
   return undefined;
+}
+
+/**
+ * ukify of systemd 257, the stub of the same version, and the environment that its Python code needs: what `scripts/oracles.mjs` extracted
+ * from Debian 13.
+ */
+export function ukify():
+  | { readonly command: readonly [string, ...string[]]; readonly stub: string; readonly env: Readonly<Record<string, string>> }
+  | undefined {
+  const usr = join(cache, "ukify", "usr");
+  const stub = join(usr, "lib", "systemd", "boot", "efi", "linuxx64.efi.stub");
+  // Debian's Python: another one need not have the standard library whole.
+  const python = "/usr/bin/python3";
+  if (!existsSync(stub) || !existsSync(python)) return undefined;
+  return {
+    command: [python, join(usr, "bin", "ukify")],
+    stub,
+    env: { PYTHONPATH: join(usr, "lib", "python3", "dist-packages"), PYTHONDONTWRITEBYTECODE: "1" },
+  };
 }
 
 /** Vitest's `test` in a long run (`npm run test:long`), otherwise a test that is skipped by name. */

@@ -9,6 +9,16 @@ export type DiskErrorCode =
   | "EROFS_CORRUPT"
   /** An EROFS image with a feature that is not read here (compression, chunks, other devices). */
   | "EROFS_UNSUPPORTED"
+  /** Not a PE image, or one whose structures contradict each other or point outside of it. */
+  | "PE_CORRUPT"
+  /** A PE image of a kind that is not read, extended or signed here. */
+  | "PE_UNSUPPORTED"
+  /** A value that a PE image cannot hold. */
+  | "PE_LIMIT"
+  /** A kernel image whose header points outside of it. */
+  | "KERNEL_CORRUPT"
+  /** A part that no unified kernel image can be made with: a kernel for another machine, a command line that Linux cuts. */
+  | "UKI_INPUT"
   /** A content that gave other bytes or another size than it promised. */
   | "CONTENT_CHANGED"
   /** Neither EROFS nor squashfs nor ext4. */
