@@ -123,7 +123,7 @@ const floors: Readonly<Record<string, readonly string[]>> = {
   "@imgkit/core": ["@imgkit/bytes", "@imgkit/compress", "tar-stream"],
   "@imgkit/verity": ["@imgkit/bytes"],
   "@imgkit/apk": ["@imgkit/core"],
-  "@imgkit/oci": ["@imgkit/core", "@imgkit/compress"],
+  "@imgkit/oci": ["@imgkit/core", "@imgkit/compress", "undici"],
   "@imgkit/disk": ["@imgkit/core", "@imgkit/compress", "@imgkit/verity"],
   "@imgkit/attest": ["@imgkit/apk", "@imgkit/oci", "@imgkit/disk"],
   "@imgkit/cli": ["@imgkit/attest", "commander", "yaml"],

@@ -10,6 +10,7 @@ export { type JsonObject, type JsonValue, MAX_DOCUMENT, type ParseJsonOptions, p
 export { type JsonInput, writeJson } from "./json-write.ts";
 export { type AddLayerOptions, addLayer, type Layer } from "./layer.ts";
 export { type AppliedLayers, applyLayers, type LayerContents, type LayerFinding, type LayerLimits } from "./layers/apply.ts";
+export { type DiffTreesOptions, diffTrees } from "./layers/diff.ts";
 export { type ImageTree, type ImageTreeFinding, type ImageTreeOptions, readImageTree, type SpooledBytes } from "./layers/image-tree.ts";
 export {
   checkTag,
@@ -40,6 +41,15 @@ export {
 export { formatPlatform, parsePlatform } from "./platform.ts";
 export { reachable } from "./reachable.ts";
 export { type PublishedLayer, type RecomputedLayer, recomputeLayer } from "./recompute.ts";
+export type { Credentials, CredentialsLookup } from "./registry/auth.ts";
+export { createRegistryClient, type Mirror, type RegistryClient, type RegistryOptions } from "./registry/client.ts";
+export { type CopyEvent, type CopyOptions, type CopyReport, copyImage } from "./registry/copy.ts";
+export { imageAsLayout, type ListingStore, layoutSource, layoutTarget } from "./registry/layout-medium.ts";
+export type { RawManifest } from "./registry/manifests.ts";
+export type { ImageSource, ImageTarget, RootName } from "./registry/medium.ts";
+export type { FetchInit, FetchResponse, Network, Patience } from "./registry/network.ts";
+export { formatReference, parseReference, type Reference, referenceTarget } from "./registry/reference.ts";
+export type { Repository } from "./registry/repository.ts";
 export { executionConfig, type ImageSettings } from "./settings.ts";
 export type { Problem } from "./shape.ts";
 export { formatEpoch, parseTime } from "./time.ts";

@@ -1,0 +1,140 @@
+// The HTTP headers that a registry speaks with: challenges (RFC 9110 section 11.6.1), links (RFC 8288), dates and ranges.
+// All of them are a stranger's text: readers return what they understand, and never throw.
+
+/** Longest header that is looked at, in characters. */
+const MAX_HEADER = 16 << 10;
+
+export interface Challenge {
+  /** In lowercase. */
+  readonly scheme: string;
+  /** Names in lowercase; of a name that stands twice, the first. */
+  readonly parameters: ReadonlyMap<string, string>;
+}
+
+const token = /[!#$%&'*+\-.^_`|~0-9A-Za-z]+/y;
+const quoted = /"((?:[^"\\]|\\.)*)"/y;
+const space = /[ \t]*/y;
+
+class Scanner {
+  at = 0;
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text.length > MAX_HEADER ? "" : text;
+  }
+
+  take(pattern: RegExp): RegExpExecArray | null {
+    pattern.lastIndex = this.at;
+    const found = pattern.exec(this.text);
+    if (found !== null) this.at = pattern.lastIndex;
+    return found;
+  }
+
+  skip(character: string): boolean {
+    this.take(space);
+    if (this.text[this.at] !== character) return false;
+    this.at++;
+    return true;
+  }
+
+  /** A token, or the content of a quoted string. */
+  value(): string | undefined {
+    this.take(space);
+    return this.take(token)?.[0] ?? this.take(quoted)?.[1]?.replace(/\\(.)/g, "$1");
+  }
+
+  /** `name = value`, or undefined and nothing taken. */
+  parameter(): readonly [name: string, value: string] | undefined {
+    const start = this.at;
+    this.take(space);
+    const name = this.take(token)?.[0];
+    if (name !== undefined && this.skip("=")) {
+      const value = this.value();
+      if (value !== undefined) return [name.toLowerCase(), value];
+    }
+    this.at = start;
+    return undefined;
+  }
+}
+
+/** The challenges of a `WWW-Authenticate` header, in order. What is no challenge ends the list. */
+export function parseChallenges(header: string): readonly Challenge[] {
+  const scanner = new Scanner(header);
+  const found: Challenge[] = [];
+  while (true) {
+    while (scanner.skip(","));
+    const scheme = scanner.take(token)?.[0].toLowerCase();
+    if (scheme === undefined) return found;
+    const parameters = new Map<string, string>();
+    do {
+      const parameter = scanner.parameter();
+      if (parameter === undefined) break;
+      if (!parameters.has(parameter[0])) parameters.set(...parameter);
+    } while (scanner.skip(","));
+    found.push({ scheme, parameters });
+  }
+}
+
+const target = /<([^<>"\s]*)>/y;
+
+/** The target of the first link with `rel="next"`, as it stands in the header. */
+export function parseNextLink(header: string): string | undefined {
+  const scanner = new Scanner(header);
+  do {
+    scanner.take(space);
+    const url = scanner.take(target)?.[1];
+    if (url === undefined) return undefined;
+    let rel: string | undefined;
+    while (scanner.skip(";")) {
+      const parameter = scanner.parameter();
+      if (parameter?.[0] === "rel") rel ??= parameter[1];
+    }
+    if (
+      rel
+        ?.toLowerCase()
+        .split(/[ \t]+/)
+        .includes("next")
+    )
+      return url;
+  } while (scanner.skip(","));
+  return undefined;
+}
+
+const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/**
+ * `Retry-After` (RFC 9110 section 10.2.3) in milliseconds from `now`, which is in milliseconds since 1970. Both forms; of dates,
+ * the one that RFC 9110 lets servers send.
+ */
+export function parseRetryAfter(header: string, now: number): number | undefined {
+  if (/^[0-9]{1,9}$/.test(header)) return Number(header) * 1000;
+  const parts = /^[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT$/.exec(header);
+  const month = months.indexOf(parts?.[2] ?? "");
+  if (parts === null || month === -1) return undefined;
+  const [day = 0, , year = 0, hour = 0, minute = 0, second = 0] = parts.slice(1).map(Number);
+  // Days since 1970-01-01 of a date in years that start in March, so that the leap day is a year's last.
+  const y = month < 2 ? year - 1 : year;
+  const dayOfYear = Math.floor((153 * ((month + 10) % 12) + 2) / 5) + day - 1;
+  const days = y * 365 + Math.floor(y / 4) - Math.floor(y / 100) + Math.floor(y / 400) + dayOfYear - 719468;
+  return Math.max(0, (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 - now);
+}
+
+/** What a `Content-Range` of a 206 answer says: first byte, last byte, size of the whole. */
+export function parseContentRange(header: string): { readonly first: number; readonly last: number; readonly size: number | undefined } | undefined {
+  const parts = /^bytes ([0-9]{1,16})-([0-9]{1,16})\/([0-9]{1,16}|\*)$/.exec(header);
+  if (parts === null) return undefined;
+  const [first, last] = [Number(parts[1]), Number(parts[2])];
+  return { first, last, size: parts[3] === "*" ? undefined : Number(parts[3]) };
+}
+
+/** How many bytes an upload has, by the `Range: 0-LAST` of its status. Registries write `0-0` for none as well as for one byte: none is taken. */
+export function parseUploadRange(header: string): number | undefined {
+  const last = /^(?:bytes=)?0-([0-9]{1,16})$/.exec(header)?.[1];
+  if (last === undefined) return undefined;
+  return last === "0" ? 0 : Number(last) + 1;
+}
+
+/** A media type without its parameters. */
+export function bareMediaType(header: string): string {
+  return (header.split(";")[0] ?? "").trim().toLowerCase();
+}

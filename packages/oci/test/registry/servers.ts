@@ -1,0 +1,89 @@
+// Debian's docker-registry (distribution 2.8), started for a test file on a port of its own.
+import { execFileSync, spawn } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll } from "vitest";
+import { nodeNetwork } from "../../src/index.node.ts";
+import type { Network } from "../../src/index.ts";
+
+export interface DockerRegistry {
+  /** `127.0.0.1:PORT` */
+  readonly host: string;
+  stop(): void;
+}
+
+export interface DockerRegistryOptions {
+  /** The htpasswd file's lines. */
+  readonly htpasswd?: string;
+  /** PEM files. */
+  readonly tls?: { readonly certificate: string; readonly key: string };
+}
+
+let count = 0;
+
+/** Starts a registry whose files are below `folder`; it is stopped at the end of the test file. */
+export async function startDockerRegistry(folder: string, options: DockerRegistryOptions = {}): Promise<DockerRegistry> {
+  const place = join(folder, `registry-${count++}`);
+  mkdirSync(join(place, "data"), { recursive: true });
+  const { htpasswd, tls } = options;
+  if (htpasswd !== undefined) writeFileSync(join(place, "htpasswd"), htpasswd);
+  const config = {
+    version: "0.1",
+    log: { level: "info", accesslog: { disabled: true } },
+    storage: { filesystem: { rootdirectory: join(place, "data") }, delete: { enabled: true }, maintenance: { uploadpurging: { enabled: false } } },
+    http: { addr: "127.0.0.1:0", ...(tls === undefined ? {} : { tls: { certificate: tls.certificate, key: tls.key } }) },
+    ...(htpasswd === undefined ? {} : { auth: { htpasswd: { realm: "test", path: join(place, "htpasswd") } } }),
+  };
+  // JSON is YAML.
+  writeFileSync(join(place, "config.yml"), JSON.stringify(config));
+  const child = spawn("docker-registry", ["serve", join(place, "config.yml")], { stdio: ["ignore", "pipe", "pipe"] });
+  const stop = (): void => {
+    child.kill();
+  };
+  afterAll(stop);
+  const port = await new Promise<string>((resolve, reject) => {
+    let log = "";
+    const look = (chunk: Buffer): void => {
+      log += chunk.toString();
+      const found = /listening on 127\.0\.0\.1:(\d+)/.exec(log)?.[1];
+      if (found !== undefined) resolve(found);
+    };
+    child.stdout.on("data", look);
+    child.stderr.on("data", look);
+    child.on("error", reject);
+    child.on("exit", (code) => reject(new Error(`docker-registry ended with ${code}: ${log}`)));
+  });
+  return { host: `127.0.0.1:${port}`, stop };
+}
+
+/** A self-made authority and a certificate of 127.0.0.1 and localhost that it signed, by openssl. */
+export function makeCertificate(folder: string): { readonly ca: string; readonly certificate: string; readonly key: string } {
+  const at = (name: string): string => join(folder, name);
+  const openssl = (...args: string[]): void => void execFileSync("openssl", args, { stdio: "pipe" });
+  openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=imgkit test CA", "-keyout", at("ca.key"), "-out", at("ca.crt"));
+  openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", at("server.key"), "-out", at("server.csr"));
+  writeFileSync(at("ext"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n");
+  openssl(
+    "x509",
+    "-req",
+    "-in",
+    at("server.csr"),
+    "-CA",
+    at("ca.crt"),
+    "-CAkey",
+    at("ca.key"),
+    "-CAcreateserial",
+    "-days",
+    "2",
+    "-extfile",
+    at("ext"),
+    "-out",
+    at("server.crt"),
+  );
+  return { ca: at("ca.crt"), certificate: at("server.crt"), key: at("server.key") };
+}
+
+/** Node's network in which waiting takes a hundredth of its time. */
+export function fastNetwork(network: Network = nodeNetwork()): Network {
+  return { ...network, sleep: (milliseconds, signal) => network.sleep(milliseconds / 100, signal) };
+}
