@@ -4,6 +4,7 @@ import { dataDirectory, dosHeader, fileHeader, machines, optionalHeader, SYMBOL_
 export interface StubOptions {
   readonly machine?: number;
   readonly subsystem?: number;
+  readonly dllCharacteristics?: number;
   readonly fileAlignment?: number;
   readonly sectionAlignment?: number;
   /** Bytes of the headers, before they are aligned; the first section is loaded behind them. */
@@ -80,6 +81,7 @@ export function makePe(options: StubOptions = {}): Uint8Array {
     SizeOfHeaders: sizeOfHeaders,
     CheckSum: 0x1234,
     Subsystem: subsystem,
+    DllCharacteristics: options.dllCharacteristics ?? 0,
     NumberOfRvaAndSizes: directories,
   });
   if (options.debug)

@@ -66,6 +66,17 @@ describe("createUki", () => {
     await expect(createUki(input({}, { sizeOfHeaders: 512, firstAddress: 512, sectionAlignment: 512 }))).rejects.toThrow(/no room for more sections/);
   });
 
+  test("the image says that it runs where data cannot be executed only if its kernel says so too", async () => {
+    const linux = makeKernel();
+    const made = async (stub: number): Promise<number> => {
+      const given = { ...input({ linux: memorySource(linux) }, { dllCharacteristics: stub }) };
+      return (await readPe(await createUki(given))).optional.DllCharacteristics;
+    };
+    expect([await made(0x160), await made(0x060)]).toEqual([0x060, 0x060]);
+    new DataView(linux.buffer).setUint16(128 + 24 + 70, 0x100, true);
+    expect([await made(0x160), await made(0x060)]).toEqual([0x160, 0x060]);
+  });
+
   test("a stub's symbols are left out, and other data behind its sections is refused", async () => {
     const plain = await all(await createUki(input()));
     expect(await all(await createUki(input({}, { symbols: 7 })))).toEqual(plain);

@@ -18,13 +18,20 @@ export interface NewSection {
 /** What a number of a PE header can hold. */
 const LIMIT = 2 ** 32 - 1;
 
+export interface AppendOptions {
+  /** Bits of `DllCharacteristics` that the image shall not have. */
+  readonly clearDllCharacteristics?: number;
+}
+
 /**
  * The image with sections behind its own. Its symbols, which no loader reads, are left out, its `CheckSum` is 0.
  * @throws DiskError PE_CORRUPT as `readPe`; PE_UNSUPPORTED for an image that is signed, has data behind its sections, or needs room in
  * its headers that cannot be made; PE_LIMIT for a name, or a size over 4 GiB.
  */
-export async function appendSections(image: ByteSource, added: readonly NewSection[]): Promise<ByteSource> {
-  const pe = await readPe(image);
+export async function appendSections(image: ByteSource, added: readonly NewSection[], options: AppendOptions = {}): Promise<ByteSource> {
+  const read = await readPe(image);
+  const { optional } = read;
+  const pe = { ...read, optional: { ...optional, DllCharacteristics: optional.DllCharacteristics & ~(options.clearDllCharacteristics ?? 0) } };
   await checkExtendable(image, pe);
   for (const section of added) checkNew(section, pe);
   const sizeOfHeaders = await headerRoom(image, pe, added.length);

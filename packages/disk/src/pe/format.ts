@@ -115,6 +115,9 @@ export const optionalHeader: Struct<OptionalHeader> = struct("IMAGE_OPTIONAL_HEA
 /** `Subsystem` of a program that UEFI starts. */
 export const SUBSYSTEM_EFI_APPLICATION = 10;
 
+/** `DllCharacteristics`: the image runs where data cannot be executed. */
+export const DLL_NX_COMPAT = 0x0100;
+
 /** One of `NumberOfRvaAndSizes` that follow the optional header. */
 export interface DataDirectory {
   /** An address in the loaded image; for the certificate table, alone, a byte offset in the file. */

@@ -7,7 +7,7 @@ import type { Architecture } from "@imgkit/verity";
 import { alignUp } from "../erofs/format.ts";
 import { DiskError } from "../errors.ts";
 import { appendSections, type NewSection } from "../pe/append.ts";
-import { machines, SCN_CNT_CODE, SCN_CNT_INITIALIZED_DATA, SCN_MEM_READ, SUBSYSTEM_EFI_APPLICATION } from "../pe/format.ts";
+import { DLL_NX_COMPAT, machines, SCN_CNT_CODE, SCN_CNT_INITIALIZED_DATA, SCN_MEM_READ, SUBSYSTEM_EFI_APPLICATION } from "../pe/format.ts";
 import { type PeImage, readPe } from "../pe/reader.ts";
 import { encodeCommandLine } from "./command-line.ts";
 import { kernelRelease } from "./kernel.ts";
@@ -49,10 +49,12 @@ export interface UkiImage extends ByteSource {
  */
 export async function createUki(input: UkiInput): Promise<UkiImage> {
   const arch = await stubArchitecture(input.stub);
-  await checkKernel(input.linux, arch);
+  const kernel = await readKernel(input.linux, arch);
   const release = input.kernelRelease ?? (await kernelRelease(input.linux));
   const added = sectionsOf(input, arch, release);
-  const image = await appendSections(input.stub, added);
+  // A firmware that enforces the stub's promise not to execute data would stop a kernel that has not made it.
+  const clearDllCharacteristics = DLL_NX_COMPAT & ~kernel.optional.DllCharacteristics;
+  const image = await appendSections(input.stub, added, { clearDllCharacteristics });
   const sections = added.map(({ name, content }) => ({ name, size: content.size }));
   return { ...image, format: "uki/1", arch, kernelRelease: release, sections };
 }
@@ -74,13 +76,14 @@ export function architectureOf({ file }: PeImage): Architecture | undefined {
 }
 
 /** systemd-stub starts the kernel as UEFI starts a program, so it must be one, and for this machine. */
-async function checkKernel(linux: ByteSource, arch: Architecture): Promise<void> {
+async function readKernel(linux: ByteSource, arch: Architecture): Promise<PeImage> {
   const head = await linux.read(0, Math.min(2, linux.size));
   if (head[0] === 0x1f && head[1] === 0x8b)
     throw input("kernel", "the kernel is compressed", "an image that UEFI starts", "gzip", "Decompress it first: gunzip < vmlinuz > Image");
   const pe = await readPe(linux);
   const found = architectureOf(pe);
   if (found !== arch) throw input("kernel", "the kernel is for another machine than the stub", arch, found ?? `machine 0x${pe.file.Machine.toString(16)}`);
+  return pe;
 }
 
 function input(field: string, sentence: string, expected: string, found: string, hint?: string): DiskError {
