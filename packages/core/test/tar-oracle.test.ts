@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import { linkSync, mkdirSync, mkdtempSync, rmSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { collect } from "@imgkit/bytes";
@@ -28,14 +28,14 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-function gnuTar(directory: string): Uint8Array {
+function gnuTar(directory: string, name: string = "."): Uint8Array {
   const [tar, ...before] = gnuTar135() as [string, ...string[]];
   const env = { ...process.env, LC_ALL: "C", TZ: "Pacific/Apia" };
-  return execFileSync(tar, [...before, ...recipe, "-C", directory, "-cf", "-", "."], { env, maxBuffer: 1 << 30 });
+  return execFileSync(tar, [...before, ...recipe, "-C", directory, "-cf", "-", name], { env, maxBuffer: 1 << 30 });
 }
 
-async function ours(directory: string): Promise<Uint8Array> {
-  return collect(writeTar(normalise(await readDirectory(directory), { epoch }).tree, { epoch }));
+async function ours(directory: string, root: string = "."): Promise<Uint8Array> {
+  return collect(writeTar(normalise(await readDirectory(directory), { epoch }).tree, { epoch, root }));
 }
 
 /** The first block in which two archives differ, told by its entry's header; nothing when they are equal. */
@@ -58,6 +58,17 @@ async function expectEqual(directory: string): Promise<void> {
 }
 
 describe("equal to GNU tar 1.35, byte for byte", () => {
+  oracleRoot("tar-1.35")("a root with a name of its own, as -C PARENT NAME has it", async () => {
+    const root = join(folder, "chart-é");
+    mkdirSync(join(root, "a".repeat(99)), { recursive: true });
+    writeFileSync(join(root, "a".repeat(99), "file"), "text");
+    writeFileSync(join(root, "b"), "");
+    linkSync(join(root, "b"), join(root, "c"));
+    utimesSync(join(root, "b"), 1.5, 1.5);
+    expect(firstDifference(await ours(root, "chart-é"), gnuTar(folder, "chart-é"))).toBeUndefined();
+    for (const name of ["", "..", "a/b", "a\0"]) await expect(ours(root, name)).rejects.toMatchObject({ code: "BAD_PATH" });
+  });
+
   const runs = process.env.IMGKIT_LONG === "1" ? 1500 : 60;
   const kinds: [string, ArbitraryTreeOptions][] = [
     ["any random tree", {}],

@@ -1,5 +1,6 @@
 import { compareNames, encodeName } from "@imgkit/bytes";
 import { checkEpoch } from "../epoch.ts";
+import { CoreError } from "../errors.ts";
 import type { TreeNode } from "../node.ts";
 import { nameOf, parentOf } from "../path.ts";
 import type { Tree } from "../tree.ts";
@@ -19,6 +20,8 @@ export interface WriteTarOptions {
    * longer matters saves its making, which costs as much as reading what goes in. Default: a new one, which is then the caller's to keep.
    */
   readonly allocate?: (size: number) => Uint8Array;
+  /** The name that stands before every path, as GNU tar has it with `-C PARENT NAME`; default `.`. */
+  readonly root?: string;
   /** Called with the bytes written so far, after each chunk. */
   readonly onProgress?: (bytes: number) => void;
 }
@@ -28,14 +31,14 @@ const empty = new Uint8Array(0);
 
 /**
  * The tree as one tar/1 archive, in chunks of 256 KiB. Equal trees and epochs give equal bytes.
- * @throws CoreError BAD_EPOCH; BytesError SHORT_READ when a content is not as long as it says; whatever a content throws when it is read.
+ * @throws CoreError BAD_EPOCH, BAD_PATH for a root that is no name; BytesError SHORT_READ when a content is not as long as it says; whatever a content throws when it is read.
  */
 export async function* writeTar(tree: Tree, options: WriteTarOptions): AsyncGenerator<Uint8Array, void, undefined> {
-  const epoch = checkEpoch(options.epoch);
+  const place = { epoch: checkEpoch(options.epoch), root: checkRoot(options.root ?? ".") };
   const out = new Chunks(options);
   for (const member of tree) {
     const node = archived(tree, member);
-    putEntry(out, node, epoch);
+    putEntry(out, node, place);
     if (out.hasFull) for (const chunk of out.take()) yield chunk;
     if (node.type !== "file") continue;
     const { content } = node;
@@ -73,13 +76,13 @@ function archived(tree: Tree, node: TreeNode): TreeNode {
 }
 
 /** Puts what stands before a node's content: its header, with an extended header before it when the plain one cannot hold it all. */
-function putEntry(out: Chunks, node: TreeNode, epoch: number): void {
-  const path = encodeName(archivePath(node));
-  const link = encodeName(linkText(node));
+function putEntry(out: Chunks, node: TreeNode, { epoch, root }: Place): void {
+  const path = encodeName(archivePath(node, root));
+  const link = encodeName(linkText(node, root));
   const size = node.type === "file" ? node.content.size : 0;
   const seconds = floorSeconds(node.mtime);
   const records = extendedRecords(node, path, link, size, seconds);
-  if (records.length > 0) putExtendedHeader(out, node, records, epoch);
+  if (records.length > 0) putExtendedHeader(out, node, records, { epoch, root });
   const device = node.type === "char" || node.type === "block" ? node : undefined;
   out.putHeader({
     name: path.length > NAME_LENGTH ? path.subarray(0, NAME_LENGTH) : path,
@@ -119,10 +122,10 @@ function isBeyondAscii(byte: number): boolean {
   return byte > 0x7f;
 }
 
-function putExtendedHeader(out: Chunks, node: TreeNode, records: readonly Uint8Array[], epoch: number): void {
+function putExtendedHeader(out: Chunks, node: TreeNode, records: readonly Uint8Array[], { epoch, root }: Place): void {
   const size = records.reduce((sum, r) => sum + r.length, 0);
   out.putHeader({
-    name: encodeName(extendedName(node)).subarray(0, NAME_LENGTH),
+    name: encodeName(extendedName(node, root)).subarray(0, NAME_LENGTH),
     mode: 0o644,
     uid: 0,
     gid: 0,
@@ -139,21 +142,33 @@ function putExtendedHeader(out: Chunks, node: TreeNode, records: readonly Uint8A
   out.putZeros(padding(size, BLOCK));
 }
 
-/** A path as it stands in the archive: below `./`, directories with a slash at the end. */
-function archivePath(node: TreeNode): string {
-  if (node.path === "") return "./";
-  return node.type === "directory" ? `./${node.path}/` : `./${node.path}`;
+/** What is the same for all entries. */
+interface Place {
+  readonly epoch: number;
+  readonly root: string;
 }
 
-function linkText(node: TreeNode): string {
+function checkRoot(root: string): string {
+  if (root !== "" && root !== ".." && !/[/\0]/.test(root)) return root;
+  throw new CoreError("BAD_PATH", "the root of an archive is no name", { expected: "one component", found: JSON.stringify(root) });
+}
+
+/** A path as it stands in the archive: below the root, directories with a slash at the end. */
+function archivePath(node: TreeNode, root: string): string {
+  if (node.path === "") return `${root}/`;
+  return node.type === "directory" ? `${root}/${node.path}/` : `${root}/${node.path}`;
+}
+
+function linkText(node: TreeNode, root: string): string {
   if (node.type === "symlink") return node.target;
-  return node.type === "hardlink" ? `./${node.target}` : "";
+  return node.type === "hardlink" ? `${root}/${node.target}` : "";
 }
 
 /** GNU tar's exthdr.name=%d/PaxHeaders/%f. */
-function extendedName(node: TreeNode): string {
+function extendedName(node: TreeNode, root: string): string {
+  if (node.path === "") return `./PaxHeaders/${root}`;
   const folder = parentOf(node.path);
-  return `${folder === "" ? "." : `./${folder}`}/PaxHeaders/${nameOf(node.path) || "."}`;
+  return `${folder === "" ? root : `${root}/${folder}`}/PaxHeaders/${nameOf(node.path)}`;
 }
 
 const SECOND = 1_000_000_000n;
