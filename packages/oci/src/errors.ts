@@ -17,6 +17,7 @@ export type OciErrorCode =
   | "BAD_LAYER"
   | "DIFF_ID_MISMATCH"
   | "UNSUPPORTED_COMPRESSION"
+  | "UNSUPPORTED_LAYER"
   | "BAD_PLATFORM"
   | "BAD_EPOCH"
   | "BAD_CONFIG"

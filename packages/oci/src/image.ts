@@ -43,33 +43,52 @@ export interface Image {
 export async function buildImage(store: BlobStore, options: ImageOptions): Promise<Image> {
   const { layers, annotations } = options;
   if (layers.length === 0) throw new OciError("BAD_CONFIG", "an image without a layer", { field: "layers", expected: "at least one layer", found: "none" });
-  const platform = checkPlatform(options.platform);
-  // Read back before anything is stored: what we would refuse to read is not written.
-  const configBytes = encode(imageConfig(options));
+  checkPlatform(options.platform);
+  return putImage(
+    store,
+    imageConfig(options),
+    layers.map((layer) => layer.descriptor),
+    annotations,
+  );
+}
+
+/** Writes a config and the manifest over it; read back before anything is stored, so that what we would refuse to read is not written. */
+export async function putImage(
+  store: BlobStore,
+  document: ImageConfig,
+  layers: readonly Descriptor[],
+  annotations?: ImageManifest["annotations"],
+): Promise<Image> {
+  const configBytes = encode(document);
   const config = parseConfig(configBytes);
   const manifestBytes = encode({
     schemaVersion: 2,
     mediaType: MEDIA_MANIFEST,
     config: await putDocument(store, MEDIA_CONFIG, configBytes),
-    layers: layers.map((layer) => layer.descriptor),
+    layers,
     ...present({ annotations }),
   } satisfies ImageManifest);
   const manifest = parseManifest(manifestBytes);
-  return { descriptor: { ...(await putDocument(store, MEDIA_MANIFEST, manifestBytes)), platform }, manifest, config };
+  return { descriptor: { ...(await putDocument(store, MEDIA_MANIFEST, manifestBytes)), platform: platformOf(config) }, manifest, config };
+}
+
+/** The platform that a config names. */
+export function platformOf(config: ImageConfig): Platform {
+  const { architecture, os, variant, "os.version": version, "os.features": features } = config;
+  return {
+    architecture,
+    os,
+    ...(typeof version === "string" ? { "os.version": version } : {}),
+    ...(Array.isArray(features) ? { "os.features": features as readonly string[] } : {}),
+    ...(typeof variant === "string" ? { variant } : {}),
+  };
 }
 
 function imageConfig(options: ImageOptions): ImageConfig {
   const { layers, platform, epoch, settings, author } = options;
   const created = formatEpoch(epoch);
   const history: readonly HistoryEntry[] = options.history ?? layers.map(() => ({ created, created_by: "imgkit" }));
-  const steps = history.filter((entry) => entry.empty_layer !== true).length;
-  if (steps !== layers.length) {
-    throw new OciError("BAD_CONFIG", "the history does not fit the layers", {
-      field: "history",
-      expected: `${layers.length} entries that are not empty_layer`,
-      found: String(steps),
-    });
-  }
+  checkHistory(history, layers.length);
   return {
     created,
     ...present({ author }),
@@ -78,6 +97,18 @@ function imageConfig(options: ImageOptions): ImageConfig {
     rootfs: { type: "layers", diff_ids: layers.map((layer) => layer.diffId) },
     history,
   };
+}
+
+/** @throws OciError BAD_CONFIG unless the history has an entry for each layer. */
+export function checkHistory(history: readonly HistoryEntry[], layers: number, path?: string): void {
+  const steps = history.filter((entry) => entry.empty_layer !== true).length;
+  if (steps === layers) return;
+  throw new OciError("BAD_CONFIG", "the history does not fit the layers", {
+    ...(path === undefined ? {} : { path }),
+    field: "history",
+    expected: `${layers} entries that are not empty_layer`,
+    found: String(steps),
+  });
 }
 
 /** An index of several images: one for each platform. */

@@ -1,4 +1,9 @@
 export { type ArchiveOptions, archiveFiles, writeArchive } from "./archive.ts";
+export { type Artifact, type ArtifactFile, type ArtifactOptions, artifactFiles, buildArtifact, type TitledFile } from "./artifact/artifact.ts";
+export { buildHelmChart, type HelmChart, type HelmChartOptions } from "./artifact/helm.ts";
+export { deleteReferrer, listReferrers, pushReferrer, referrersTag } from "./artifact/referrers.ts";
+export { cosignSignatures, cosignTag, type FoundSignature } from "./artifact/signatures.ts";
+export { copyBlob, type ExtendOptions, extendImage } from "./base.ts";
 export { type BlobId, type BlobReader, type BlobSink, type BlobSource, type BlobStore, memoryBlobs, readBlob } from "./blobs.ts";
 export { type CheckedDocument, type CheckOptions, checkDocument, type DocumentKind, parseConfig, parseIndex, parseManifest } from "./check.ts";
 export { blobPath, createDigester, type Digester, type DigestParts, parseDigest } from "./digest.ts";

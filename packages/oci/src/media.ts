@@ -47,6 +47,11 @@ export function layerCompression(mediaType: string): LayerCompression | undefine
   return known.get(mediaType)?.compression;
 }
 
+/** Whether a layer is one that its publisher does not let others distribute: Docker calls it foreign. */
+export function isNondistributable(mediaType: string): boolean {
+  return known.get(mediaType)?.role === "layer" && /nondistributable|foreign/.test(mediaType);
+}
+
 /** The media type of a layer that is packed so. */
 export function layerMediaType(compression: LayerCompression): string {
   return compression === "none" ? MEDIA_LAYER : `${MEDIA_LAYER}+${compression}`;
