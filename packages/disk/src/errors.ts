@@ -15,6 +15,10 @@ export type DiskErrorCode =
   | "PE_UNSUPPORTED"
   /** A value that a PE image cannot hold. */
   | "PE_LIMIT"
+  /** A value of a tree that FAT cannot hold, or a tree that does not fit a file system of the given size. */
+  | "FAT_LIMIT"
+  /** Not a FAT file system, or one whose structures contradict each other or point outside of it. */
+  | "FAT_CORRUPT"
   /** A kernel image whose header points outside of it. */
   | "KERNEL_CORRUPT"
   /** A part that no unified kernel image can be made with: a kernel for another machine, a command line that Linux cuts. */
