@@ -186,7 +186,7 @@ export const FREE_ENTRY = 0xe5;
 export const END_OF_DIRECTORY = 0x00;
 
 /** A directory has at most so many bytes. */
-export const DIRECTORY_LIMIT = 65_536 * ENTRY_SIZE;
+export const DIRECTORY_LIMIT: number = 65_536 * ENTRY_SIZE;
 
 /** From so many clusters on it is FAT16, and FAT32. */
 export const FAT16_CLUSTERS = 4085;
