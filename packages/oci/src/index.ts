@@ -7,6 +7,7 @@ export { copyBlob, type ExtendOptions, extendImage } from "./base.ts";
 export { type BlobId, type BlobReader, type BlobSink, type BlobSource, type BlobStore, memoryBlobs, readBlob } from "./blobs.ts";
 export { type CheckedDocument, type CheckOptions, checkDocument, type DocumentKind, parseConfig, parseIndex, parseManifest } from "./check.ts";
 export { blobPath, createDigester, type Digester, type DigestParts, parseDigest } from "./digest.ts";
+export { type DockerArchiveOptions, dockerArchiveFiles, resolveDockerName } from "./docker-archive.ts";
 export { type Engines, portableEngines } from "./engines.ts";
 export { OciError, type OciErrorCode } from "./errors.ts";
 export type { Finding, FindingCode, FindingLevel, LayoutReport, ListedImage, VerifiedBlob } from "./findings.ts";
