@@ -17,6 +17,7 @@ import {
 import { basename, dirname, join } from "node:path";
 import { BytesError } from "./errors.ts";
 import { statPath } from "./file.node.ts";
+import { writeStream } from "./output-stream.node.ts";
 import type { ByteStream } from "./source.ts";
 
 /**
@@ -32,6 +33,11 @@ export interface OutputFile {
   writeAt(at: number, bytes: Uint8Array): void;
   /** Appends after the last appended byte. */
   append(bytes: Uint8Array): void;
+  /**
+   * Appends a stream; returns its size in bytes. With `used`, other threads write while the stream makes more, and large files get to the
+   * disk on the way: a chunk must stay as it is until `used` is called with it. Without it a chunk is written before the next is asked for.
+   */
+  appendStream(stream: ByteStream, used?: (chunk: Uint8Array) => void): Promise<number>;
   /** Sets the size in bytes; what is new reads as zeros. */
   truncate(size: number): void;
   /**
@@ -90,6 +96,12 @@ export function createOutput(path: string): OutputFile {
     append(bytes) {
       write(place.seekable ? end : null, bytes);
       end += bytes.length;
+    },
+    async appendStream(stream, used) {
+      const failed = (cause: unknown): BytesError => outputError(path, cause);
+      const size = await writeStream({ fd, at: place.seekable ? end : null, failed }, stream, used);
+      end += size;
+      return size;
     },
     truncate: (size) => guard(() => ftruncateSync(fd, size)),
     commit(as) {
@@ -204,17 +216,13 @@ export function makeFolder(path: string): void {
 /** Writes a stream to a file that appears whole or not at all; returns its size in bytes. */
 export async function writeFileAtomic(path: string, stream: ByteStream): Promise<number> {
   const output = createOutput(path);
-  let size = 0;
   try {
-    for await (const chunk of stream) {
-      output.append(chunk);
-      size += chunk.length;
-    }
+    const size = await output.appendStream(stream);
     output.commit();
+    return size;
   } finally {
     output.abort();
   }
-  return size;
 }
 
 // A folder of our own beside the final place: on the same file system, so that the rename is atomic, with a name that no other run has.
