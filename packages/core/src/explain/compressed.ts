@@ -1,5 +1,4 @@
 import { type ByteSource, type ByteStream, collect, ImgkitError, memorySource, type Struct, struct, u8, u16le, u32le } from "@imgkit/bytes";
-import { detectCompression } from "@imgkit/compress";
 import type { FoundCause } from "./causes.ts";
 import { both, type ContentRule, distinct, found, HELD, type Help, headOf, type Pair, sameFrom } from "./pair.ts";
 
@@ -48,6 +47,7 @@ async function readHeader(source: ByteSource): Promise<Header | undefined> {
 
 /** gzip, zstd and xz: what the header says, and whether the content is the same. */
 export const explainCompressed: ContentRule = async (pair, help) => {
+  const { detectCompression } = await import("@imgkit/compress");
   const kinds = [detectCompression(await headOf(pair.a, 6)), detectCompression(await headOf(pair.b, 6))] as const;
   if (kinds[0] === "none" || kinds[1] === "none") return undefined;
   const header = kinds[0] === "gzip" && kinds[1] === "gzip" ? await explainGzipHeader(pair) : undefined;

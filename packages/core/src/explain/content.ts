@@ -1,5 +1,4 @@
 import { type ByteSource, type ByteStream, ImgkitError, streamSource } from "@imgkit/bytes";
-import { decompress as portableDecompress } from "@imgkit/compress";
 import { explainAr } from "./ar.ts";
 import type { FoundCause } from "./causes.ts";
 import { explainCompressed } from "./compressed.ts";
@@ -11,6 +10,12 @@ import { explainZip } from "./zip.ts";
 
 /** Decompresses gzip, zstd or xz and throws what is more than `limit` bytes. */
 export type Decompress = (stream: ByteStream, options: { readonly limit: number }) => AsyncGenerator<Uint8Array, void, undefined>;
+
+/** The readers of `@imgkit/compress`, loaded when there is something to decompress. */
+async function* portableDecompress(stream: ByteStream, options: { readonly limit: number }): AsyncGenerator<Uint8Array, void, undefined> {
+  const { decompress } = await import("@imgkit/compress");
+  yield* decompress(stream, options);
+}
 
 /** By what is asked first: the rule that knows most of a file comes before those that know less. */
 const rules: readonly ContentRule[] = [explainShadow, explainCompressed, explainAr, explainZip, explainPyc, explainElf, explainText, explainBinary];

@@ -1,5 +1,5 @@
 import { statSync } from "node:fs";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { CoreError } from "../errors.ts";
 import type { ContentCache } from "./cache.node.ts";
@@ -20,6 +20,7 @@ export interface AptProxy {
 
 export async function startAptProxy(cache: ContentCache, resolve: Resolve): Promise<AptProxy> {
   let failure: unknown;
+  const { createServer } = await import("node:http");
   const server = createServer((request, response) => {
     answer(request, response, cache, resolve).catch((error: unknown) => {
       failure ??= error;

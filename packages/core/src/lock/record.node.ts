@@ -1,6 +1,4 @@
 import { compareNames } from "@imgkit/bytes";
-import { detectCompression } from "@imgkit/compress";
-import { decompress } from "@imgkit/compress/node";
 import { CoreError } from "../errors.ts";
 import { type MmdebstrapOptions, mmdebstrapVersion, runMmdebstrap } from "../mmdebstrap.node.ts";
 import { mmdebstrapArguments, parseMmdebstrapSpec } from "../mmdebstrap.ts";
@@ -135,8 +133,10 @@ async function describePackages(indices: readonly LockedFile[], debs: ReadonlyMa
 async function readIndex(index: LockedFile, cache: ContentCache): Promise<AsyncIterable<Uint8Array>> {
   const stream = cache.read(index.sha256);
   for await (const chunk of cache.read(index.sha256)) {
+    const { detectCompression } = await import("@imgkit/compress");
     if (detectCompression(chunk.subarray(0, 6)) === "none") return stream;
     break;
   }
+  const { decompress } = await import("@imgkit/compress/node");
   return decompress(stream, { path: index.url });
 }
