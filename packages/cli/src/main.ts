@@ -5,11 +5,26 @@ import { run } from "./program.ts";
 
 // The only place that touches the process itself.
 
+// Whoever reads our output may stop reading: the write's own error says so, once.
+let guarded = false;
+function guardedOutput(): NodeJS.WriteStream {
+  if (!guarded) process.stdout.on("error", () => undefined);
+  guarded = true;
+  return process.stdout;
+}
+
 const stop = new AbortController();
+// Node opens each of them when it is asked for, which takes milliseconds.
 const io = {
-  stdin: process.stdin,
-  stdout: process.stdout,
-  stderr: process.stderr,
+  get stdin() {
+    return process.stdin;
+  },
+  get stdout() {
+    return guardedOutput();
+  },
+  get stderr() {
+    return process.stderr;
+  },
   env: process.env,
   temporary: tmpdir(),
   clock: () => performance.now(),
@@ -32,7 +47,5 @@ for (const [signal, number] of [
     process.exit(128 + number);
   });
 }
-// Whoever reads our output may stop reading: the write's own error says so, once.
-process.stdout.on("error", () => undefined);
 
 process.exitCode = await run(process.argv.slice(2), io);

@@ -6,13 +6,14 @@ import type { Command } from "commander";
 import { digestSource } from "./digest.ts";
 import { type EpochOptions, epochOf } from "./epoch.ts";
 import { CliError } from "./errors.ts";
+import { isFileSystemImage } from "./file-system.ts";
 import { isImage, openImageTree } from "./image-source.ts";
 import type { Io } from "./io.ts";
 import { targetOf } from "./kind.ts";
 import { readLock } from "./lock.ts";
 import type { Progress } from "./progress.ts";
 import type { RecordedFile } from "./record.ts";
-import { isFileSystemImage, type OpenedSource, openSource } from "./source.ts";
+import { type OpenedSource, openSource } from "./source.ts";
 
 /** What reading any X depends on. */
 export interface ReadOptions extends EpochOptions {

@@ -27,16 +27,22 @@ export function claimStandardOutput(what: string, output: string, options: { rea
   context.stdoutTaken = true;
 }
 
-/** Writes a stream to a file, which appears whole or not at all, or with `-` to standard output. */
-export async function writeOutput(stream: ByteStream, output: string, io: Io): Promise<Digested> {
+/**
+ * Writes a stream to a file, which appears whole or not at all, or with `-` to standard output. A chunk must stay as it is until `used`, where
+ * it is given, is called with it.
+ */
+export async function writeOutput(stream: ByteStream, output: string, io: Io, used?: (chunk: Uint8Array) => void): Promise<Digested> {
   const bytes = digesting(stream);
   if (output === "-") {
-    for await (const chunk of bytes.stream) await writeAll(io.stdout, chunk);
+    for await (const chunk of bytes.stream) {
+      await writeAll(io.stdout, chunk);
+      used?.(chunk);
+    }
     return bytes.result();
   }
   const file = createOutput(output);
   try {
-    for await (const chunk of bytes.stream) file.append(chunk);
+    await file.appendStream(bytes.stream, used);
     file.commit();
   } finally {
     file.abort();

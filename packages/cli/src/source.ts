@@ -1,8 +1,7 @@
-import { basename } from "node:path";
+import { existsSync } from "node:fs";
+import { basename, join } from "node:path";
 import { type ByteSource, streamSource } from "@imgkit/bytes";
 import { openFile, statPath } from "@imgkit/bytes/node";
-import { detectCompression } from "@imgkit/compress";
-import { decompress } from "@imgkit/compress/node";
 import { type Lock, readTar, type Tree, writeTar } from "@imgkit/core";
 import {
   mmdebstrapVersion,
@@ -14,10 +13,8 @@ import {
   spoolStream,
   withoutReplayTraces,
 } from "@imgkit/core/node";
-import { DiskError, detectFileSystem } from "@imgkit/disk";
 import { type Digested, digesting, digestPath, digestSource, digestStream } from "./digest.ts";
 import { CliError } from "./errors.ts";
-import { isImage, openImageTree } from "./image-source.ts";
 import type { Io } from "./io.ts";
 import { readLock } from "./lock.ts";
 import { cacheFolder } from "./options.ts";
@@ -42,25 +39,7 @@ export interface OpenedSource {
 /** Transports of skopeo's that name something else than a path. */
 const transports = /^(docker|oci|oci-archive|docker-archive|docker-daemon|containers-storage|dir|apko|ostree|tarball|sif):/;
 
-const USTAR_AT = 257;
-
-/** Whether a path names an image of a file system rather than a tar or a directory. */
-export async function isFileSystemImage(path: string): Promise<boolean> {
-  if (statPath(path)?.isFile() !== true) return false;
-  const file = openFile(path);
-  try {
-    // A file in a tar can stand where a file system has its magic number: what says that it is a tar is one.
-    const magic = await file.read(Math.min(file.size, USTAR_AT), Math.min(file.size, USTAR_AT + 5));
-    if (new TextDecoder().decode(magic) === "ustar") return false;
-    await detectFileSystem(file);
-    return true;
-  } catch (error) {
-    if (error instanceof DiskError && error.code === "UNKNOWN_FILE_SYSTEM") return false;
-    throw error;
-  } finally {
-    file.close();
-  }
-}
+// What reads images and compressed tars is loaded when there is one: most of a short run is the loading of code.
 
 /** What opening a source depends on; the members of a lock are looked at only when it is one. */
 export interface SourceOptions extends Pick<TreeOptions, "xattrs">, Partial<LockSourceOptions> {
@@ -74,7 +53,10 @@ export interface SourceOptions extends Pick<TreeOptions, "xattrs">, Partial<Lock
 export async function openSource(spec: string, options: SourceOptions, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
   if (spec === "-") return openStdin(io, progress);
   if (spec.startsWith("mmdebstrap:")) return openMmdebstrap(spec, epoch, io, progress);
-  if (isImage(spec)) return openImageTree(spec, io);
+  if (spec.includes(":") || existsSync(join(spec, "oci-layout"))) {
+    const { isImage, openImageTree } = await import("./image-source.ts");
+    if (isImage(spec)) return openImageTree(spec, io);
+  }
   const stat = statPath(spec);
   if (stat === undefined && transports.test(spec)) {
     throw new CliError("UNKNOWN_KIND", "a kind of source that this version does not read", {
@@ -112,7 +94,9 @@ async function openTarFile(path: string, io: Io, progress: Progress): Promise<Op
   try {
     const head = await file.read(0, Math.min(16, file.size));
     const recorded = async (): Promise<RecordedFile> => ({ name: path, kind: "file", ...(await digestSource(file)) });
+    const { detectCompression } = await import("@imgkit/compress");
     if (detectCompression(head) === "none") return await openTar(path, file, recorded, () => file.close(), file);
+    const { decompress } = await import("@imgkit/compress/node");
     const spool = await spoolStream(decompress(counted(streamSource(file), file.size, progress), { path }), io.temporary);
     return await openSpooled(path, spool, recorded, () => file.close(), file);
   } catch (error) {
@@ -122,6 +106,7 @@ async function openTarFile(path: string, io: Io, progress: Progress): Promise<Op
 }
 
 async function openStdin(io: Io, progress: Progress): Promise<OpenedSource> {
+  const { decompress } = await import("@imgkit/compress/node");
   const input = digesting(counted(io.stdin, undefined, progress));
   const spool = await spoolStream(decompress(input.stream, { path: "standard input" }), io.temporary);
   const seen: Digested = input.result();

@@ -6,6 +6,7 @@ import { type Command, Option } from "commander";
 import type { Context } from "../context.ts";
 import { type Digested, digestSource } from "../digest.ts";
 import { epochOf } from "../epoch.ts";
+import { isFileSystemImage } from "../file-system.ts";
 import { note, printJson, printLine } from "../io.ts";
 import { addOutputOptions, addRecordOption, type OutputOptions, parseSectorSize, type RecordOptions } from "../options.ts";
 import { checkRegularOutput, checkSideOutputs } from "../outputs.ts";
@@ -13,7 +14,6 @@ import { prepareSource } from "../prepare.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
 import { type SourceReport, sourceReport } from "../report.ts";
-import { isFileSystemImage } from "../source.ts";
 import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
 import { pacedSource } from "../turns.ts";
 

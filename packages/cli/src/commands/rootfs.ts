@@ -1,3 +1,4 @@
+import { bufferPool } from "@imgkit/bytes";
 import { nativeSha256, writeFileAtomic } from "@imgkit/bytes/node";
 import { writeMtree, writeTar } from "@imgkit/core";
 import type { Command } from "commander";
@@ -53,7 +54,9 @@ async function rootfs(spec: string, options: RootfsOptions, context: Context): P
     const source = await prepareSource(spec, { ...options, outputs: [options.output, options.record, options.mtree] }, epoch, io, progress);
     try {
       const mtree = options.mtree === undefined ? [] : [await specification(source, options.mtree)];
-      const written = await writeOutput(writeTar(source.tree, { epoch, onProgress: (bytes) => progress.update(bytes) }), options.output, io);
+      const { take, give } = bufferPool();
+      const tar = writeTar(source.tree, { epoch, allocate: take, onProgress: (bytes) => progress.update(bytes) });
+      const written = await writeOutput(tar, options.output, io, give);
       progress.end();
       if (options.record !== undefined) {
         const outputs = [{ name: options.output, kind: "file" as const, ...written }, ...mtree];
