@@ -101,6 +101,14 @@ export function meterBlob(stream: ByteStream, sha256: Sha256Engine, expected: Pa
   };
 }
 
+/** Opens a blob that must have its descriptor's size. @throws OciError BLOB_MISSING, BLOB_NOT_A_FILE, BLOB_MISMATCH. */
+export async function openSized(blobs: BlobReader, { digest, size }: BlobId): Promise<BlobSource> {
+  const source = await blobs.open(digest);
+  if (source.size === size) return source;
+  source.close();
+  throw blobMismatch(digest, "size", String(size), String(source.size));
+}
+
 export interface ReadBlobOptions {
   readonly sha256?: Sha256Engine;
   /** Limit in bytes. */
@@ -116,9 +124,8 @@ export async function readBlob(blobs: BlobReader, descriptor: Descriptor, option
   if (size > options.maxSize) {
     throw new OciError("BAD_SIZE", `a blob is too large for what it is: ${digest}`, { expected: `at most ${options.maxSize} bytes`, found: String(size) });
   }
-  const source = await blobs.open(digest);
+  const source = await openSized(blobs, descriptor);
   try {
-    if (source.size !== size) throw blobMismatch(digest, "size", String(size), String(source.size));
     const bytes = await source.read(0, size);
     const digester = createDigester(parseDigest(digest).algorithm, options.sha256);
     digester.update(bytes);

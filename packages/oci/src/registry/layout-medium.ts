@@ -1,6 +1,6 @@
 // Layouts and plain stores as media, and any image as a layout: what checks, archives or lists layouts takes images from anywhere.
 import { memorySource, streamSource } from "@imgkit/bytes";
-import { type BlobReader, type BlobSource, type BlobStore, missingBlob } from "../blobs.ts";
+import { type BlobReader, type BlobSource, type BlobStore, missingBlob, openSized } from "../blobs.ts";
 import { blobPath, splitDigest } from "../digest.ts";
 import { OciError } from "../errors.ts";
 import { encode } from "../image.ts";
@@ -35,10 +35,10 @@ export interface ListingStore {
 export function layoutTarget({ blobs, add }: ListingStore): ImageTarget {
   return {
     has: ({ digest }) => blobs.has(digest),
-    async putBlob({ digest, size }, from, onRead = () => {}) {
-      const source = await from.blobs.open(digest);
+    async putBlob(blob, from, onRead = () => {}) {
+      const source = await openSized(from.blobs, blob);
       try {
-        await blobs.put(told(source, onRead), { digest, size });
+        await blobs.put(told(source, onRead), { digest: blob.digest, size: blob.size });
         return "copied";
       } finally {
         source.close();

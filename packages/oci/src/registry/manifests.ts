@@ -81,6 +81,7 @@ export class ManifestShelf {
   #keep(descriptor: Descriptor, bytes: Uint8Array): RawManifest {
     this.#read(descriptor, bytes);
     const raw = { descriptor, bytes };
+    this.forget(descriptor.digest);
     this.#kept.set(descriptor.digest, raw);
     this.#size += bytes.length;
     for (const [oldest, { bytes: old }] of this.#kept) {

@@ -1,6 +1,6 @@
 // One repository of a registry, through the endpoints of distribution-spec 1.1.
 import type { Sha256Engine } from "@imgkit/bytes";
-import { type BlobId, type BlobSource, type BlobStore, missingBlob } from "../blobs.ts";
+import { type BlobId, type BlobSource, type BlobStore, missingBlob, openSized } from "../blobs.ts";
 import { parseIndex } from "../check.ts";
 import { parseDigest, splitDigest } from "../digest.ts";
 import { OciError } from "../errors.ts";
@@ -127,7 +127,7 @@ export class Repository implements ImageSource, ImageTarget {
       started = await startUpload(await this.#upload(from.#wire.scope("pull")), query);
       if (started.status === 201) return "mounted";
     }
-    const source = await from.blobs.open(blob.digest);
+    const source = await openSized(from.blobs, blob);
     try {
       await this.#push(told(sourceToPush(source), onRead), blob, started);
       return "copied";
@@ -192,7 +192,7 @@ export class Repository implements ImageSource, ImageTarget {
   /** Documents are read whole, and are at an address of their own: an index says which digests are documents. */
   async #open(digest: string): Promise<BlobSource> {
     parseDigest(digest);
-    if (this.#shelf.isManifest(digest)) return this.#openManifest(digest);
+    if (this.#shelf.isManifest(digest) || this.#shelf.get(digest) !== undefined) return this.#openManifest(digest);
     const wire = this.#wire;
     const ask = async (start: number | undefined): Promise<Answer> => {
       const headers = start === undefined ? {} : { range: `bytes=${start}-` };
