@@ -125,7 +125,7 @@ const floors: Readonly<Record<string, readonly string[]>> = {
   "@imgkit/apk": ["@imgkit/core"],
   "@imgkit/oci": ["@imgkit/core", "@imgkit/compress", "undici"],
   "@imgkit/disk": ["@imgkit/core", "@imgkit/compress", "@imgkit/verity"],
-  "@imgkit/attest": ["@imgkit/apk", "@imgkit/oci", "@imgkit/disk"],
+  "@imgkit/attest": ["@imgkit/apk", "@imgkit/oci", "@imgkit/disk", "asn1js"],
   "@imgkit/cli": ["@imgkit/attest", "commander", "yaml"],
   "@imgkit/fixtures": ["@imgkit/core", "fast-check"],
 };

@@ -56,10 +56,8 @@ function tooLarge(size: number): DiskError {
   return new DiskError("PE_LIMIT", "a certificate table that large is no signature", { expected: `at most ${TABLE_MAX} bytes`, found: `${size}` });
 }
 
-/** A PKCS#7 SignedData, DER, as an entry of the table: padded to a multiple of 8 bytes, which is counted, as sbsign does. */
-export function pkcs7Certificate(der: Uint8Array): PeCertificate {
-  const bytes = new Uint8Array(alignUp(der.length, CERTIFICATE_ALIGNMENT));
-  bytes.set(der);
+/** A PKCS#7 SignedData, DER, as an entry of the table. */
+export function pkcs7Certificate(bytes: Uint8Array): PeCertificate {
   return { revision: CERT_REVISION_2_0, type: CERT_TYPE_PKCS_SIGNED_DATA, bytes };
 }
 

@@ -1,0 +1,65 @@
+// What an Authenticode signature says: SpcIndirectDataContent, the hash of the image, and the attributes that are signed in its place.
+
+import { equalBytes, portableSha256 } from "@imgkit/bytes";
+import { bad, child, children, contentOf, type Der, octets, oidOf, tag } from "./der.ts";
+import { bmpString, context, noBits, nul, objectId, octetString, sequence, set } from "./encode.ts";
+import { oid } from "./oids.ts";
+
+/** The words that stand where Authenticode once named a file. */
+const OBSOLETE = "<<<Obsolete>>>";
+
+export function sha256Algorithm(): Uint8Array {
+  return sequence(objectId(oid.sha256), nul);
+}
+
+/** SpcIndirectDataContent for a PE image with this SHA-256 hash. */
+export function indirectData(imageHash: Uint8Array): Uint8Array {
+  return sequence(...indirectDataParts(imageHash));
+}
+
+function indirectDataParts(imageHash: Uint8Array): readonly [data: Uint8Array, messageDigest: Uint8Array] {
+  const peImageData = sequence(noBits, context(0, context(2, bmpString(0, OBSOLETE))));
+  return [sequence(objectId(oid.spcPeImageData), peImageData), sequence(sha256Algorithm(), octetString(imageHash))];
+}
+
+/**
+ * The attributes that are signed: the content's type and its hash. There is no signing time: the same image and key give the same bytes.
+ * DER wants them in the order of their bytes, which is that of their lengths.
+ */
+export function signedAttributes(imageHash: Uint8Array): readonly [contentType: Uint8Array, messageDigest: Uint8Array] {
+  // The hash is of the content without its own tag and length (RFC 2315, 9.3).
+  const hasher = portableSha256.create();
+  for (const part of indirectDataParts(imageHash)) hasher.update(part);
+  return [sequence(objectId(oid.contentType), set(objectId(oid.spcIndirectData))), sequence(objectId(oid.messageDigest), set(octetString(hasher.digest())))];
+}
+
+/** Reads the image's hash out of SpcIndirectDataContent, and checks that it is SHA-256. */
+export function readIndirectData(content: Der): Uint8Array {
+  const parts = children(content, tag.sequence);
+  const data = child(parts, 0, content, "data");
+  const type = oidOf(child(children(data, tag.sequence), 0, data, "type"));
+  if (type !== oid.spcPeImageData) throw bad(content.code, data.name, "SPC_PE_IMAGE_DATA", type);
+  const digestInfo = child(parts, 1, content, "messageDigest");
+  const info = children(digestInfo, tag.sequence);
+  expectSha256(child(info, 0, digestInfo, "digestAlgorithm"));
+  return octets(child(info, 1, digestInfo, "digest"));
+}
+
+export function expectSha256(algorithm: Der): void {
+  const found = oidOf(child(children(algorithm, tag.sequence), 0, algorithm, "algorithm"));
+  if (found !== oid.sha256) throw bad(algorithm.code, algorithm.name, "SHA-256", found);
+}
+
+/** Whether signed attributes name this content: its type, and the hash of its bytes. */
+export function attributesMatch(attributes: Der, content: Der): boolean {
+  const values = new Map(
+    children(attributes, tag.context0).map((attribute) => {
+      const parts = children(attribute, tag.sequence);
+      const set = child(parts, 1, attribute, "values");
+      return [oidOf(child(parts, 0, attribute, "type")), child(children(set, tag.set), 0, set, "value")] as const;
+    }),
+  );
+  const [type, digest] = [values.get(oid.contentType), values.get(oid.messageDigest)];
+  if (type === undefined || digest === undefined) return false;
+  return oidOf(type) === oid.spcIndirectData && equalBytes(octets(digest), portableSha256.hash(contentOf(content)));
+}

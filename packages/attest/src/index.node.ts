@@ -1,0 +1,1 @@
+export { rsaSigner, rsaVerifier } from "./rsa.node.ts";
