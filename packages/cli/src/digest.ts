@@ -34,6 +34,20 @@ export async function digestSource(source: ByteSource): Promise<Digested> {
   return digestStream(streamSource(source, 1 << 20));
 }
 
+/** Of several ranges of one source, which is read once. Offsets and sizes in bytes. */
+export async function digestRanges(source: ByteSource, ranges: readonly { readonly offset: number; readonly size: number }[]): Promise<Digested[]> {
+  const hashers = ranges.map(() => nativeSha256.create());
+  let at = 0;
+  for await (const chunk of pacedStream(streamSource(source, 1 << 20))) {
+    for (const [i, { offset, size }] of ranges.entries()) {
+      const [from, to] = [Math.max(at, offset), Math.min(at + chunk.length, offset + size)];
+      if (from < to) hashers[i]?.update(chunk.subarray(from - at, to - at));
+    }
+    at += chunk.length;
+  }
+  return ranges.map(({ size }, i) => ({ digest: `sha256:${toHex(hashers[i]?.digest() ?? new Uint8Array(0))}`, size }));
+}
+
 /** Of a file or block device by its path. */
 export async function digestPath(path: string): Promise<Digested> {
   const file = openFile(path);

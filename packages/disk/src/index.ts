@@ -1,9 +1,13 @@
+export type { DiskBoot, EspDescription } from "./disk/esp.ts";
 export { detectFileSystem, type FileSystemInfo, type FileSystemKind } from "./disk/file-system.ts";
 export type { DiskFinding, DiskFindingCode } from "./disk/findings.ts";
-export { type DiskInput, type DiskLayout, type DiskOptions, type DiskRange, layoutDisk } from "./disk/layout.ts";
+export { type BootFiles, findBoot } from "./disk/find-boot.ts";
+export { type DiskInput, type DiskLayout, type DiskOptions, type DiskPair, type DiskRange, type EmptyPartition, layoutDisk } from "./disk/layout.ts";
 export type { DiskIdentifiers } from "./disk/seed.ts";
+export type { SplitFolder } from "./disk/split.ts";
 export { type DiskVerification, type VerifiedPair, type VerifyDiskOptions, verifyDisk } from "./disk/verify.ts";
-export { type DiskDescription, type DiskTarget, type PartitionDescription, type WriteDiskOptions, writeDisk } from "./disk/write.ts";
+export type { FoundUki } from "./disk/verify-boot.ts";
+export { type DiskDescription, type DiskTarget, type PairDescription, type PartitionDescription, type WriteDiskOptions, writeDisk } from "./disk/write.ts";
 export type { ErofsExtent } from "./erofs/extents.ts";
 export { mapErofs, readErofs } from "./erofs/reader.ts";
 export { createErofs, type ErofsImage, type ErofsOptions } from "./erofs/writer.ts";

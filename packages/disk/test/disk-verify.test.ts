@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { pseudoRandomBytes } from "../../../fixtures/src/index.ts";
 import { detectFileSystem } from "../src/disk/file-system.ts";
-import { type DiskOptions, layoutDisk } from "../src/disk/layout.ts";
+import { type DiskOptions, type DiskPair, layoutDisk } from "../src/disk/layout.ts";
 import { verifyDisk } from "../src/disk/verify.ts";
 import { type DiskDescription, writeDisk } from "../src/disk/write.ts";
 import { createErofs } from "../src/erofs/writer.ts";
@@ -71,7 +71,8 @@ describe("a disk that was just written", () => {
       sectorSize,
       diskGuid: disk.diskGuid,
       partitions: disk.partitions,
-      pairs: [{ typeName: `root-${arch}`, data: 1, verity: 2, rootHash: disk.rootHash, ok: true }],
+      pairs: [{ typeName: `root-${arch}`, mountPoint: "/", data: 1, verity: 2, rootHash: disk.rootHash, ok: true }],
+      ukis: [],
       unprotected: [],
     });
   });
@@ -109,7 +110,7 @@ describe("a disk that was just written", () => {
     const checked: number[] = [];
     await verifyDisk(memorySource(made.bytes), { engine: nativeEngine, onProgress: (done, total) => checked.push(done / total) });
     for (const steps of [written, checked]) expect(steps).toEqual([...steps].sort((a, b) => a - b));
-    expect(written.at(-1)).toBe(layout.root.size);
+    expect(written.at(-1)).toBe(layout.pairs[0]?.data.size);
     expect(checked.at(-1)).toBe(1);
   });
 
@@ -125,7 +126,7 @@ describe("a disk that was just written", () => {
 });
 
 test("a file system that knows its holes gives the same disk as one that does not, whatever its ranges", async () => {
-  const { source } = (await layoutDisk({ tree, epoch }, { arch: "x86-64" })).fileSystem;
+  const { source } = ((await layoutDisk({ tree, epoch }, { arch: "x86-64" })).pairs[0] as DiskPair).fileSystem;
   const bytes = new Uint8Array(await source.read(0, source.size));
   const plain = await diskOf(memorySource(bytes));
   // Ranges that touch, overlap in a block, or are empty; the zeros of one file lie between.

@@ -1,17 +1,18 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { sliceSource, streamSource, toHex } from "@imgkit/bytes";
+import { memorySource, sliceSource, streamSource, toHex } from "@imgkit/bytes";
 import { createOutput, nativeSha256, openFile, writeFileAtomic } from "@imgkit/bytes/node";
 import { normaliseTimes, writeTar } from "@imgkit/core";
-import { architectureTypes, partitionTypeName } from "@imgkit/verity";
+import { type Architecture, architectureTypes, partitionTypeName } from "@imgkit/verity";
 import { describe, expect } from "vitest";
 import { fixtureTree } from "../../../fixtures/src/index.ts";
 import { gnuTar135, oracle, oracleRoot } from "../../../test/oracle.ts";
-import { layoutDisk } from "../src/disk/layout.ts";
+import { type DiskOptions, layoutDisk } from "../src/disk/layout.ts";
 import { writeDisk } from "../src/disk/write.ts";
 import { createErofs } from "../src/erofs/writer.ts";
 import { epoch, save, scratch, uuid } from "./helpers.ts";
+import { makeKernel, makePe } from "./pe-helpers.ts";
 
 /** The last shell block of a page in docs/bytes. */
 function recipe(page: string): string {
@@ -26,25 +27,35 @@ function shell(script: string, folder: string, env: Record<string, string>): str
 }
 
 describe("the recipes of docs/bytes", () => {
-  for (const arch of ["x86-64", "arm64", "riscv64"] as const) {
+  const boot = { stub: memorySource(makePe()), linux: memorySource(makeKernel()), commandLine: "quiet", mtime: epoch };
+  const disks: readonly (readonly [arch: Architecture, more: string, options: Partial<DiskOptions>])[] = [
+    ["x86-64", "", {}],
+    ["arm64", "", {}],
+    ["riscv64", "", {}],
+    ["x86-64", ", with what boots and a var", { boot, empty: { var: 5 << 20 } }],
+  ];
+  for (const [arch, more, options] of disks) {
     oracle(
       "openssl",
       "veritysetup",
       "sfdisk",
       "dd",
-    )(`disk/1 for ${arch}: stock tools write the same disk, bit for bit`, async () => {
+      "xxd",
+    )(`disk/1 for ${arch}${more}: stock tools write the same disk, bit for bit`, async () => {
       const folder = scratch();
       const output = createOutput(join(folder, "ours.raw"));
-      const disk = await writeDisk(await layoutDisk({ tree: fixtureTree(), epoch }, { arch, seed: uuid }), output);
+      const disk = await writeDisk(await layoutDisk({ tree: fixtureTree(), epoch }, { arch, seed: uuid, ...options }), output);
       output.commit();
       const ours = openFile(join(folder, "ours.raw"));
-      const { offset, size } = disk.partitions[0] ?? { offset: 0, size: 0 };
-      await writeFileAtomic(join(folder, "root.img"), streamSource(sliceSource(ours, offset, offset + size)));
+      for (const { typeName, offset, size } of disk.partitions) {
+        const file = { esp: "esp.img", [`root-${arch}`]: "root.img" }[typeName];
+        if (file !== undefined) await writeFileAtomic(join(folder, file), streamSource(sliceSource(ours, offset, offset + size)));
+      }
       const state = nativeSha256.create();
       for await (const bytes of streamSource(ours)) state.update(bytes);
       ours.close();
       const { data, verity } = architectureTypes[arch].root;
-      const env = { SEED: uuid, ROOT_TYPE: data, VERITY_TYPE: verity, ROOT_NAME: partitionTypeName(data) ?? "" };
+      const env = { SEED: uuid, ROOT_TYPE: data, VERITY_TYPE: verity, ROOT_NAME: partitionTypeName(data) ?? "", VAR_SIZE: `${options.empty?.var ?? ""}` };
       const printed = shell(recipe("disk-1.md"), folder, env);
       expect(printed.split(" ")[0]).toBe(toHex(state.digest()));
     });

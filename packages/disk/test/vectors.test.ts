@@ -1,31 +1,16 @@
 import { readFileSync } from "node:fs";
 import { memorySource, streamSource, toHex } from "@imgkit/bytes";
 import { nativeSha256 } from "@imgkit/bytes/node";
-import { Tree, type TreeNode } from "@imgkit/core";
 import { type Architecture, portableEngine } from "@imgkit/verity";
 import { nativeEngine } from "@imgkit/verity/node";
 import { describe, expect, test } from "vitest";
 import { pseudoRandomBytes } from "../../../fixtures/src/index.ts";
 import { oracleRoot } from "../../../test/oracle.ts";
-import { decodeNode, type VectorNode } from "../../core/test/tar-vector.ts";
-import { layoutDisk } from "../src/disk/layout.ts";
+import { type DiskOptions, layoutDisk } from "../src/disk/layout.ts";
 import { writeDisk } from "../src/disk/write.ts";
 import { createErofs } from "../src/erofs/writer.ts";
 import { differences, mountedTree, run, save } from "./helpers.ts";
-
-/** A node as the vectors of tar/1 have it; a content may also be `pseudoRandomBytes(seed, size)`. */
-type Node = Omit<VectorNode, "content"> & { readonly content?: VectorNode["content"] | { readonly seed: number; readonly size: number } };
-
-function treeOf(nodes: readonly Node[]): Tree {
-  return Tree.from(
-    nodes.map(({ content, ...node }): TreeNode => {
-      if (typeof content === "object" && "seed" in content) {
-        return { ...decodeNode(node), type: "file", content: memorySource(pseudoRandomBytes(content.seed, content.size)) };
-      }
-      return decodeNode(content === undefined ? node : { ...node, content });
-    }),
-  );
-}
+import { type Node, treeOf } from "./vector-tree.ts";
 
 function load<T>(name: string): readonly (T & { readonly name: string; readonly epoch: number; readonly nodes: readonly Node[] })[] {
   return JSON.parse(readFileSync(new URL(`../../../fixtures/vectors/${name}`, import.meta.url), "utf8")).vectors;
@@ -59,13 +44,28 @@ interface DiskVector {
   readonly arch: Architecture;
   readonly seed?: string;
   readonly sectorSize?: 512 | 4096;
+  readonly split?: readonly ("usr" | "opt")[];
+  readonly empty?: { readonly var?: number; readonly home?: number };
+  /** Programs in base64. */
+  readonly boot?: {
+    readonly stub: string;
+    readonly kernel: string;
+    readonly initrd: { readonly seed: number; readonly size: number };
+    readonly commandLine: string;
+    readonly osRelease: string;
+  };
   readonly outcome: Readonly<Record<"size" | "sha256" | "rootHash" | "salt" | "verityUuid" | "diskGuid", string | number>>;
+}
+
+function bootOf({ stub, kernel, initrd, ...texts }: NonNullable<DiskVector["boot"]>, mtime: number): NonNullable<DiskOptions["boot"]> {
+  const program = (base64: string) => memorySource(new Uint8Array(Buffer.from(base64, "base64")));
+  return { stub: program(stub), linux: program(kernel), initrds: [memorySource(pseudoRandomBytes(initrd.seed, initrd.size))], ...texts, mtime };
 }
 
 describe("fixtures/vectors/disk-1.json", () => {
   for (const engine of [nativeEngine, portableEngine]) {
-    test.each(load<DiskVector>("disk-1.json"))(`$name, hashed by ${engine.name}`, async ({ nodes, epoch, outcome, ...options }) => {
-      const layout = await layoutDisk({ tree: treeOf(nodes), epoch }, options);
+    test.each(load<DiskVector>("disk-1.json"))(`$name, hashed by ${engine.name}`, async ({ nodes, epoch, outcome, boot, ...options }) => {
+      const layout = await layoutDisk({ tree: treeOf(nodes), epoch }, { ...options, ...(boot === undefined ? {} : { boot: bootOf(boot, epoch) }) });
       const bytes = new Uint8Array(layout.size);
       const disk = await writeDisk(layout, { writeAt: (at, chunk) => bytes.set(chunk, at), truncate: () => undefined }, { engine });
       const { size, rootHash, salt, verityUuid, diskGuid } = disk;

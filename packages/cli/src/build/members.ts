@@ -64,6 +64,15 @@ export const diskMembers: Members = {
   arch: { kind: "text", about: "whose partition types", choices: ["x86-64", "arm64", "riscv64"] },
   seed: { kind: "text", about: "a UUID from which all others and the salt are derived" },
   "sector-size": { kind: "text", about: "512 or 4096, in quotes", choices: ["512", "4096"] },
+  split: { kind: "text", about: "usr, opt or usr,opt: folders with a file system and a verity tree of their own" },
+  var: { kind: "text", about: "size of an empty partition for /var, such as 1G" },
+  home: { kind: "text", about: "size of an empty partition for /home" },
+  kernel: { kind: "path", about: "the kernel; the tree's when none is given" },
+  initrds: { kind: "paths", option: "initrd", about: "initrds; one that is assembled from the tree when none is given" },
+  cmdline: { kind: "text", about: "more words for the kernel command line" },
+  stub: { kind: "path", about: "systemd's EFI stub; the tree's when none is given" },
+  esp: { kind: "yes", about: "write an EFI system partition when there is a kernel" },
+  "esp-size": { kind: "text", about: "of the EFI system partition, such as 64M" },
 };
 
 /** `outputs`: what is made. */

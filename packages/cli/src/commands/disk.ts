@@ -1,14 +1,17 @@
-import { createOutput, openFile } from "@imgkit/bytes/node";
-import { type DiskDescription, type DiskInput, type DiskOptions as LayoutOptions, layoutDisk, writeDisk } from "@imgkit/disk";
-import type { Architecture } from "@imgkit/verity";
+import { createOutput, type OutputFile, openFile, writeFileAtomic } from "@imgkit/bytes/node";
+import type { Tree } from "@imgkit/core";
+import { type DiskDescription, type DiskInput, type DiskLayout, detectFileSystem, layoutDisk, readErofs, writeDisk } from "@imgkit/disk";
 import { nativeEngine, rangeSource } from "@imgkit/verity/node";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import type { Context } from "../context.ts";
-import { type Digested, digestSource } from "../digest.ts";
+import { type Digested, digestRanges, digestSource } from "../digest.ts";
+import { type PreparedBoot, prepareBoot } from "../disk/boot.ts";
+import { diskMap } from "../disk/map.ts";
+import { addBootOptions, addPartitionOptions, layoutOptions, type PartitionOptions } from "../disk/options.ts";
 import { epochOf } from "../epoch.ts";
 import { isFileSystemImage } from "../file-system.ts";
 import { note, printJson, printLine } from "../io.ts";
-import { addOutputOptions, addRecordOption, type OutputOptions, parseSectorSize, type RecordOptions } from "../options.ts";
+import { addOutputOptions, addRecordOption, type OutputOptions, type RecordOptions } from "../options.ts";
 import { checkRegularOutput, checkSideOutputs } from "../outputs.ts";
 import { prepareSource } from "../prepare.ts";
 import { type Progress, startProgress } from "../progress.ts";
@@ -17,17 +20,17 @@ import { type SourceReport, sourceReport } from "../report.ts";
 import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
 import { pacedSource } from "../turns.ts";
 
-interface DiskCommandOptions extends TreeOptions, OutputOptions, RecordOptions {
+interface DiskCommandOptions extends TreeOptions, PartitionOptions, OutputOptions, RecordOptions {
   readonly output: string;
-  readonly seed?: string;
-  readonly arch: Architecture;
-  readonly sectorSize: 512 | 4096;
+  readonly map?: string;
 }
 
 const examples = `
 Examples:
   $ imgkit disk rootfs.tar -o disk.raw --epoch 1700000000
+  $ imgkit disk 'mmdebstrap:bookworm?include=linux-image-cloud-amd64,cryptsetup-bin,busybox-static,systemd-boot-efi' -o disk.raw --epoch 1700000000 --cmdline console=ttyS0
   $ imgkit disk mmdebstrap:bookworm -o disk.raw --epoch 1700000000 --arch arm64 --json
+  $ imgkit disk rootfs.tar -o disk.raw --epoch 1700000000 --split usr --var 1G --map disk.map
   $ imgkit disk rootfs.squashfs -o disk.raw --seed 6a4e1c5e-0000-4000-8000-000000000001
   $ systemd-dissect --root-hash=… disk.raw`;
 
@@ -36,13 +39,12 @@ export function addDisk(program: Command, context: Context): void {
     .command("disk")
     .summary("turn a root file system into a dm-verity protected GPT disk")
     .description(
-      "Writes the tree as an EROFS, its dm-verity hash tree, and a GPT whose partition UUIDs are the two halves of the root hash. A ready EROFS, squashfs or ext4 image is taken as it is.",
+      "Writes the tree as an EROFS, its dm-verity hash tree, and a GPT whose partition UUIDs are the two halves of the root hash. When the tree has a kernel, or one is given, an EFI system partition starts it with a command line that holds the root hash. A ready EROFS, squashfs or ext4 image is taken as it is.",
     )
     .argument("<source>", "as for rootfs, or a file-system image")
-    .requiredOption("-o, --output <file>", "where to write the disk")
-    .option("--seed <uuid>", "derive all UUIDs and the salt from this, as systemd-repart does (default: a fixed seed, and the disk's UUID from the root hash)")
-    .addOption(new Option("--arch <name>", "whose partition types").choices(["x86-64", "arm64", "riscv64"]).default("x86-64"))
-    .addOption(new Option("--sector-size <bytes>", "of the disk").argParser(parseSectorSize).default(512))
+    .requiredOption("-o, --output <file>", "where to write the disk");
+  addBootOptions(addPartitionOptions(command))
+    .option("--map <file>", "write which block of each file system is whose, as JSON")
     .addHelpText("after", examples)
     .action((source: string, options: DiskCommandOptions) => disk(source, options, context));
   addTreeOptions(command);
@@ -52,6 +54,8 @@ export function addDisk(program: Command, context: Context): void {
 /** What goes onto the disk, whichever kind of source it came from. */
 interface Content {
   readonly input: DiskInput;
+  /** Of an image, when it is an EROFS. */
+  readonly tree: Tree | undefined;
   readonly epoch: number | undefined;
   readonly report: SourceReport | undefined;
   inputs(): Promise<RecordedFile[]>;
@@ -61,54 +65,88 @@ interface Content {
 async function disk(spec: string, options: DiskCommandOptions, context: Context): Promise<void> {
   const { io } = context;
   checkRegularOutput(options.output);
-  checkSideOutputs(options.output, { "--record": options.record });
+  checkSideOutputs(options.output, { "--record": options.record, "--map": options.map });
   const progress = startProgress(io, "disk", options.progress && !options.quiet);
   const content = await openContent(spec, options, context, progress);
+  let prepared: PreparedBoot | undefined;
   try {
-    const laidOut = await layoutDisk(content.input, layoutOptions(options));
-    const layout = { ...laidOut, fileSystem: { ...laidOut.fileSystem, source: pacedSource(laidOut.fileSystem.source) } };
+    prepared = await prepareBoot(content.tree, content.epoch, options);
+    const { boot } = prepared;
+    const layout = paced(await layoutDisk(content.input, { ...layoutOptions(options), ...(boot === undefined ? {} : { boot }) }));
     const output = createOutput(options.output);
-    let description: DiskDescription;
-    let written: Digested;
+    let written: Written;
     try {
-      description = await writeDisk(layout, output, { engine: nativeEngine, onProgress: (done, total) => progress.update(done, total) });
-      written = await digestSource(rangeSource({ fd: output.fd, path: options.output, start: 0, size: layout.size }));
+      const description = await writeDisk(layout, output, { engine: nativeEngine, onProgress: (done, total) => progress.update(done, total) });
+      written = { description, ...(await digests(output, description)) };
+      if (options.map !== undefined) await writeFileAtomic(options.map, diskMap(layout));
       output.commit();
     } finally {
       output.abort();
     }
     progress.end();
     if (options.record !== undefined) {
-      const outputs = [{ name: options.output, kind: "disk" as const, ...written }];
-      await writeRecord(options.record, { command: "disk", arguments: context.argv, epoch: content.epoch, inputs: await content.inputs(), outputs });
+      const outputs = [{ name: options.output, kind: "disk" as const, ...written.whole }];
+      const inputs = [...(await content.inputs()), ...(await prepared.inputs())];
+      await writeRecord(options.record, { command: "disk", arguments: context.argv, epoch: content.epoch, inputs, outputs });
     }
-    await report(content, description, written, options, context);
+    await report(content, prepared, written, options, context);
   } finally {
+    prepared?.close();
     content.close();
     progress.end();
   }
 }
 
-function layoutOptions(options: DiskCommandOptions): LayoutOptions {
-  const { arch, sectorSize, seed } = options;
-  return { arch, sectorSize, ...(seed === undefined ? {} : { seed }) };
+function paced(layout: DiskLayout): DiskLayout {
+  return {
+    ...layout,
+    pairs: layout.pairs.map((pair) => ({ ...pair, fileSystem: { ...pair.fileSystem, source: pacedSource(pair.fileSystem.source) } })),
+  };
+}
+
+interface Written extends DiskDigests {
+  readonly description: DiskDescription;
+}
+
+interface DiskDigests {
+  readonly whole: Digested;
+  /** In the order of their numbers. */
+  readonly partitions: readonly Digested[];
+  /** The unified kernel image. */
+  readonly uki: Digested | undefined;
+}
+
+/** The table at the beginning is known last, so the digest of the disk is made from what was written. */
+async function digests(output: OutputFile, { size, partitions, esp }: DiskDescription): Promise<DiskDigests> {
+  const source = rangeSource({ fd: output.fd, path: output.path, start: 0, size });
+  const ranges = [{ offset: 0, size }, ...partitions, ...(esp === undefined ? [] : [esp])];
+  const [whole, ...rest] = await digestRanges(source, ranges);
+  return { whole: whole as Digested, partitions: rest.slice(0, partitions.length), uki: rest[partitions.length] };
 }
 
 async function openContent(spec: string, options: DiskCommandOptions, context: Context, progress: Progress): Promise<Content> {
   if (await isFileSystemImage(spec)) {
     const file = openFile(spec);
-    return {
-      input: { image: file },
-      epoch: undefined,
-      report: undefined,
-      inputs: async () => [{ name: spec, kind: "file", ...(await digestSource(file)) }],
-      close: () => file.close(),
-    };
+    try {
+      const { kind } = await detectFileSystem(file);
+      return {
+        input: { image: file },
+        tree: kind === "erofs" && options.esp ? await readErofs(file) : undefined,
+        epoch: undefined,
+        report: undefined,
+        inputs: async () => [{ name: spec, kind: "file", ...(await digestSource(file)) }],
+        close: () => file.close(),
+      };
+    } catch (error) {
+      file.close();
+      throw error;
+    }
   }
   const epoch = epochOf(options, context.io);
   const source = await prepareSource(spec, { ...options, outputs: [options.output, options.record] }, epoch, context.io, progress);
   return {
     input: { tree: source.tree, epoch },
+    tree: source.tree,
     epoch,
     report: sourceReport(source),
     inputs: () => source.inputs(),
@@ -116,17 +154,34 @@ async function openContent(spec: string, options: DiskCommandOptions, context: C
   };
 }
 
-async function report(content: Content, disk: DiskDescription, written: Digested, options: DiskCommandOptions, context: Context): Promise<void> {
+async function report(content: Content, prepared: PreparedBoot, written: Written, options: DiskCommandOptions, context: Context): Promise<void> {
   const { io } = context;
+  const { description, whole, partitions, uki } = written;
   if (options.json) {
-    await printJson(io, { command: "disk", epoch: content.epoch, output: { path: options.output, ...written }, ...disk, source: content.report });
+    const esp = description.esp === undefined ? null : { ...description.esp, ...uki, parts: await prepared.parts() };
+    await printJson(io, {
+      command: "disk",
+      epoch: content.epoch,
+      output: { path: options.output, ...whole },
+      ...description,
+      esp,
+      notes: prepared.note === undefined ? [] : [prepared.note],
+      partitions: description.partitions.map((part, i) => ({ ...part, digest: partitions[i]?.digest })),
+      source: content.report,
+    });
     return;
   }
   if (options.quiet) return;
   for (const finding of content.report?.findings ?? []) note(io, `warning: ${finding}`);
-  await printLine(io, `${written.digest}  ${options.output}  (${written.size} bytes, ${disk.fileSystem})`);
-  await printLine(io, `  root hash ${disk.rootHash}`);
-  for (const part of disk.partitions) {
-    await printLine(io, `  ${part.number}  ${part.typeName.padEnd(20)} ${part.uuid}  at ${part.offset}, ${part.size} bytes`);
+  await printLine(io, `${whole.digest}  ${options.output}  (${whole.size} bytes, ${description.fileSystem})`);
+  for (const { mountPoint, rootHash } of description.pairs) await printLine(io, `  root hash ${mountPoint === "/" ? "" : `of ${mountPoint} `}${rootHash}`);
+  for (const part of description.partitions) {
+    await printLine(
+      io,
+      `  ${part.number}  ${(part.typeName === "linux-generic" ? part.name : part.typeName).padEnd(20)} ${part.uuid}  at ${part.offset}, ${part.size} bytes`,
+    );
   }
+  if (prepared.note !== undefined) await printLine(io, `  ${prepared.note}`);
+  const { esp } = description;
+  if (esp !== undefined) await printLine(io, `  boots ${esp.kernelRelease ?? "a kernel"} from ${esp.path}${esp.signed ? ", signed" : ""}: ${esp.commandLine}`);
 }

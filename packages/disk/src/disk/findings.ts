@@ -23,6 +23,10 @@ export type DiskFindingCode =
   | "NOT_COVERED"
   /** A salt, verity UUID or disk GUID that is not the one that the seed gives. */
   | "IDENTIFIER"
+  /** The FAT of an EFI system partition is damaged. */
+  | "ESP"
+  /** The command line of a unified kernel image names another root hash than the disk's, or none. */
+  | "COMMAND_LINE"
   /** The given root hash is not the one that the partition UUIDs are the halves of. */
   | "ROOT_HASH_NOT_ANNOUNCED";
 

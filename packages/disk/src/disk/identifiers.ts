@@ -6,22 +6,21 @@ import { deriveIdentifiers } from "./seed.ts";
 
 /**
  * Holds the identifiers of a disk to the seed that they derive from: the given one, or the default one where the salt is the
- * default one's. The UUID in a verity superblock is in no digest and in no checksum, so for it there is no other proof.
+ * default one's; `disk` with the root's pair, whose hash its GUID may derive from. The UUID in a verity superblock is in no digest and in no checksum, so for it there is no other proof.
  */
 export function checkIdentifiers(
   seed: string | undefined,
-  { data, verity }: PairedPartitions,
+  { verity }: PairedPartitions,
   superblock: Superblock,
-  rootHash: Uint8Array,
-  diskGuid: string,
+  disk: { readonly guid: string; readonly rootHash: Uint8Array } | undefined,
 ): DiskFinding[] {
-  if (seed === undefined && !equalBytes(superblock.salt, deriveIdentifiers(defaultSeed, data.type).veritySalt)) return [];
-  const expected = deriveIdentifiers(seed, data.type);
-  const rows = [
+  if (seed === undefined && !equalBytes(superblock.salt, deriveIdentifiers(defaultSeed).veritySalt)) return [];
+  const expected = deriveIdentifiers(seed);
+  const rows: (readonly [what: string, wanted: string, found: string, partition: PairedPartitions["verity"] | undefined])[] = [
     ["salt", toHex(expected.veritySalt), toHex(superblock.salt), verity],
     ["verity UUID", expected.verityUuid, superblock.uuid, verity],
-    ["disk GUID", expected.diskGuid(rootHash), diskGuid, undefined],
-  ] as const;
+  ];
+  if (disk !== undefined) rows.push(["disk GUID", expected.diskGuid(disk.rootHash), disk.guid, undefined]);
   return rows
     .filter(([, wanted, found]) => wanted !== found)
     .map(([what, wanted, found, partition]) => ({

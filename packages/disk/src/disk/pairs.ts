@@ -1,5 +1,6 @@
-import { partitionType } from "@imgkit/verity";
+import { commonTypes, partitionType } from "@imgkit/verity";
 import type { DiskFinding } from "./findings.ts";
+import type { MountPoint } from "./words.ts";
 import type { PartitionDescription } from "./write.ts";
 
 /** A data partition and the partition with its verity tree. */
@@ -8,9 +9,16 @@ export interface PairedPartitions {
   readonly verity: PartitionDescription;
 }
 
+/** Where the file system of a pair belongs. */
+export function mountPointOf({ data }: PairedPartitions): MountPoint {
+  if (data.type === commonTypes["linux-generic"]) return "/opt";
+  return data.typeName.startsWith("usr-") ? "/usr" : "/";
+}
+
 /**
  * Pairs the root and usr partitions of every architecture with their verity partitions, in the order of their numbers. What is
- * left without a partner is a finding, and so is a disk without any pair: its content is not proven by anything.
+ * left without a partner is a finding, and so is a disk without any pair: its content is not proven by anything. opt has no type of
+ * its own: there the labels `opt` and `opt-verity` tell.
  */
 export function pairPartitions(partitions: readonly PartitionDescription[]): { pairs: PairedPartitions[]; findings: DiskFinding[] } {
   const pairs: PairedPartitions[] = [];
@@ -31,6 +39,9 @@ export function pairPartitions(partitions: readonly PartitionDescription[]): { p
       else if (other !== undefined) alone(other, typeName);
     }
   }
+  const ofLabel = (name: string): PartitionDescription[] => partitions.filter((p) => p.type === commonTypes["linux-generic"] && p.name === name);
+  const [opt, optVerity] = [ofLabel("opt"), ofLabel("opt-verity")];
+  if (opt.length === 1 && optVerity.length === 1) pairs.push({ data: opt[0] as PartitionDescription, verity: optVerity[0] as PartitionDescription });
   if (pairs.length === 0 && findings.length === 0) {
     findings.push({ code: "NO_VERITY", message: "the disk has no partition that a verity tree protects", offset: 0, length: 0 });
   }

@@ -7,19 +7,22 @@ export interface DiskIdentifiers {
   /** 32 bytes. */
   readonly veritySalt: Uint8Array;
   readonly verityUuid: string;
-  /** The UUID of a file system that is written here: keyed by the UUID that the seed gives to a partition of its type. */
-  readonly fileSystemUuid: string;
   /** From the seed; without one from the root hash, so that two disks differ unless they hold the same. */
   diskGuid(rootHash: Uint8Array): string;
 }
 
+/** The UUIDs that the seed gives to the first partition of a type, and to the file system in it. */
+export function deriveUuids(seed: string | undefined, type: string): { readonly partition: string; readonly fileSystem: string } {
+  const partition = derivePartitionUuid(seed ?? defaultSeed, type);
+  return { partition, fileSystem: deriveFileSystemUuid(partition) };
+}
+
 /** @throws BytesError BAD_GUID for a seed that is no UUID. */
-export function deriveIdentifiers(seed: string | undefined, rootType: string): DiskIdentifiers {
+export function deriveIdentifiers(seed: string | undefined): DiskIdentifiers {
   const key = seed ?? defaultSeed;
   return {
     veritySalt: deriveVeritySalt(key),
     verityUuid: deriveVerityUuid(key),
-    fileSystemUuid: deriveFileSystemUuid(derivePartitionUuid(key, rootType)),
     diskGuid: (rootHash) => deriveDiskUuid(seed ?? formatUuid(rootHash.slice(0, 16))),
   };
 }

@@ -20,7 +20,9 @@ import { DiskError } from "../errors.ts";
 import { type DiskFinding, fromGpt, fromVerity } from "./findings.ts";
 import { checkIdentifiers } from "./identifiers.ts";
 import { checkProtectiveMbr } from "./mbr.ts";
-import { type PairedPartitions, pairPartitions } from "./pairs.ts";
+import { mountPointOf, type PairedPartitions, pairPartitions } from "./pairs.ts";
+import { type FoundUki, type HeldPair, verifyBoot } from "./verify-boot.ts";
+import type { MountPoint } from "./words.ts";
 import type { PartitionDescription } from "./write.ts";
 import { firstNonZero } from "./zeros.ts";
 
@@ -39,6 +41,8 @@ export interface VerifyDiskOptions {
 export interface VerifiedPair {
   /** The specification's name of the data partition's type (`root-x86-64`). */
   readonly typeName: string;
+  /** Where the file system belongs: `/`, `/usr` or `/opt`. */
+  readonly mountPoint: MountPoint;
   /** Numbers of the two partitions. */
   readonly data: number;
   readonly verity: number;
@@ -60,6 +64,8 @@ export interface DiskVerification {
   readonly diskGuid: string | undefined;
   readonly partitions: readonly PartitionDescription[];
   readonly pairs: readonly VerifiedPair[];
+  /** What the EFI system partitions start: its command line was held to the root hashes, nothing else of it to anything. */
+  readonly ukis: readonly FoundUki[];
   /** Numbers of the partitions that no root hash covers: nothing is said about what they hold. */
   readonly unprotected: readonly number[];
 }
@@ -72,13 +78,14 @@ export async function verifyDisk(source: ByteSource, options: VerifyDiskOptions 
   const trusted = options.rootHash === undefined ? undefined : parseRootHash(options.rootHash);
   const { table, findings } = await readTable(source);
   const result = { size: source.size, sectorSize: table?.sectorSize, diskGuid: table?.diskGuid };
-  if (table === undefined) return { ok: false, findings, ...result, partitions: [], pairs: [], unprotected: [] };
+  if (table === undefined) return { ok: false, findings, ...result, partitions: [], pairs: [], ukis: [], unprotected: [] };
   const partitions = table.partitions.map((p) => describe(p, table.sectorSize));
   const paired = pairPartitions(partitions);
   findings.push(...paired.findings);
   if (trusted !== undefined && paired.pairs.length > 0 && !paired.pairs.some((pair) => announces(pair, trusted)))
     findings.push(otherRootHash(paired.pairs, trusted));
   const pairs: VerifiedPair[] = [];
+  const heldPairs: HeldPair[] = [];
   const progress = progressOver(paired.pairs, options.onProgress);
   for (const pair of paired.pairs) {
     // A given root hash is that of one pair: of the one that announces it, or of the only one.
@@ -88,11 +95,16 @@ export async function verifyDisk(source: ByteSource, options: VerifyDiskOptions 
       ...(progress === undefined ? {} : { onProgress: progress }),
     });
     findings.push(...found);
-    pairs.push({ typeName: pair.data.typeName, data: pair.data.number, verity: pair.verity.number, rootHash: toHex(held), ok: found.length === 0 });
+    const mountPoint = mountPointOf(pair);
+    heldPairs.push({ mountPoint, rootHash: held });
+    const ok = found.length === 0;
+    pairs.push({ typeName: pair.data.typeName, mountPoint, data: pair.data.number, verity: pair.verity.number, rootHash: toHex(held), ok });
   }
+  const boot = await verifyBoot(partitions, heldPairs, (partition) => partitionSource(source, partition));
+  findings.push(...boot.findings);
   const covered = new Set(pairs.flatMap((pair) => [pair.data, pair.verity]));
   const unprotected = partitions.map((p) => p.number).filter((number) => !covered.has(number));
-  return { ok: findings.length === 0, findings, ...result, partitions, pairs, unprotected };
+  return { ok: findings.length === 0, findings, ...result, partitions, pairs, ukis: boot.ukis, unprotected };
 }
 
 function parseRootHash(text: string): Uint8Array {
@@ -185,7 +197,8 @@ async function verifyPair(
   await checkZeros(data, pair.data, dataSize, data.size, findings);
   await checkZeros(verity, pair.verity, superblockStruct.size, treeOffset, findings);
   await checkZeros(verity, pair.verity, size, verity.size, findings);
-  if (check.superblock !== undefined) findings.push(...checkIdentifiers(options.seed, pair, check.superblock, rootHash, pair.diskGuid));
+  const disk = mountPointOf(pair) === "/" ? { guid: pair.diskGuid, rootHash } : undefined;
+  if (check.superblock !== undefined) findings.push(...checkIdentifiers(options.seed, pair, check.superblock, disk));
   return findings;
 }
 

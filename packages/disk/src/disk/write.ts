@@ -1,9 +1,10 @@
-// Writes a disk in one pass: each byte of the file system is read once, written to its place and hashed on the way. What is
-// zero is not written. The partition table comes last, for it holds the root hash.
+// Writes a disk in one pass: each byte of a file system is read once, written to its place and hashed on the way. What is zero
+// is not written. The EFI system partition comes after the file systems, for its command line names their root hashes, and the
+// partition table last.
 
 import { type ByteRange, type ByteSource, isZero, toHex } from "@imgkit/bytes";
 import {
-  architectureTypes,
+  commonTypes,
   createTreeBuilder,
   encodeGpt,
   type HashEngine,
@@ -13,8 +14,11 @@ import {
   rootHashUuids,
 } from "@imgkit/verity";
 import { alignUp } from "../erofs/format.ts";
+import type { EspDescription } from "./esp.ts";
 import type { FileSystemKind } from "./file-system.ts";
-import type { DiskLayout, DiskRange } from "./layout.ts";
+import type { DiskLayout, DiskPair, DiskRange } from "./layout.ts";
+import { deriveUuids } from "./seed.ts";
+import { rootHashWords } from "./words.ts";
 
 /** Where a disk is written to; `createOutput` of `@imgkit/bytes/node` is one. What is never written must read as zeros. */
 export interface DiskTarget {
@@ -27,7 +31,7 @@ export interface DiskTarget {
 export interface WriteDiskOptions {
   /** What hashes the blocks. Default: the portable engine. */
   readonly engine?: HashEngine;
-  /** Called with the bytes of the file system done, and their total. */
+  /** Called with the bytes of the file systems done, and their total. */
   readonly onProgress?: (bytesDone: number, total: number) => void;
 }
 
@@ -46,6 +50,17 @@ export interface PartitionDescription {
   readonly size: number;
 }
 
+/** A file system that verity protects. JSON as it is. */
+export interface PairDescription {
+  readonly mountPoint: string;
+  readonly fileSystem: FileSystemKind;
+  /** Hexadecimal. */
+  readonly rootHash: string;
+  /** Numbers of its partitions. */
+  readonly data: number;
+  readonly verity: number;
+}
+
 /** A disk that was written. JSON as it is. */
 export interface DiskDescription {
   readonly format: "disk/1";
@@ -53,14 +68,19 @@ export interface DiskDescription {
   readonly size: number;
   readonly sectorSize: number;
   readonly diskGuid: string;
-  /** Hexadecimal. */
+  /** Of the root file system, hexadecimal. */
   readonly rootHash: string;
   /** Hexadecimal. */
   readonly salt: string;
   readonly verityUuid: string;
+  /** Of the root. */
   readonly fileSystem: FileSystemKind;
-  /** The word that a kernel command line needs for this disk. */
+  /** The words that a kernel command line needs for this disk. */
   readonly kernelCommandLine: string;
+  /** The root first. */
+  readonly pairs: readonly PairDescription[];
+  /** What the EFI system partition holds, when there is one. */
+  readonly esp: EspDescription | undefined;
   readonly partitions: readonly PartitionDescription[];
 }
 
@@ -68,60 +88,99 @@ export interface DiskDescription {
 const CHUNK = 256 * 1024;
 const BLOCK = 4096;
 
+/** Takes each chunk of a source as it was read, and the zeros between. */
+interface Sink {
+  push(bytes: Uint8Array): Promise<void>;
+  pushZeros(length: number): Promise<void>;
+}
+
 /**
  * Writes a disk. The target's size is set first; should anything fail, the caller throws the target away.
- * @throws what reading the file system and writing to the target throw; DiskError CONTENT_CHANGED.
+ * @throws what reading the file systems and writing to the target throw; DiskError CONTENT_CHANGED.
  */
 export async function writeDisk(layout: DiskLayout, target: DiskTarget, options: WriteDiskOptions = {}): Promise<DiskDescription> {
-  await target.truncate(layout.size);
-  const rootHash = await writeContent(layout, target, options);
-  const diskGuid = layout.identifiers.diskGuid(rootHash);
-  const partitions = listPartitions(layout, rootHash);
-  const { sectorSize, size } = layout;
-  const { primary, backup } = encodeGpt({ sectorSize, sectors: size / sectorSize, diskGuid, partitions: partitions.map((p) => gptEntry(p, sectorSize)) });
+  const { sectorSize, size, pairs, identifiers } = layout;
+  await target.truncate(size);
+  const total = pairs.reduce((sum, pair) => sum + pair.data.size, 0);
+  let before = 0;
+  const rootHashes: Uint8Array[] = [];
+  for (const pair of pairs) {
+    const report = (done: number): void => options.onProgress?.(before + done, total);
+    rootHashes.push(await writePair(layout, pair, target, options.engine, report));
+    before += pair.data.size;
+  }
+  const esp = layout.esp === undefined ? undefined : await layout.esp.build(rootHashes, layout.esp.range.offset);
+  if (esp !== undefined && layout.esp !== undefined) await copyContent(esp.image, layout.esp.range.offset, target);
+  const [rootHash = new Uint8Array(0)] = rootHashes;
+  const diskGuid = identifiers.diskGuid(rootHash);
+  const { partitions, entries } = listPartitions(layout, rootHashes);
+  const { primary, backup } = encodeGpt({ sectorSize, sectors: size / sectorSize, diskGuid, partitions: entries });
   await target.writeAt(backup.offset, backup.bytes);
   await target.writeAt(primary.offset, primary.bytes);
+  const first = layout.esp === undefined ? 1 : 2;
+  const described = pairs.map(({ mountPoint, fileSystem }, i): PairDescription => {
+    const data = first + 2 * i;
+    return { mountPoint, fileSystem: fileSystem.kind, rootHash: toHex(rootHashes[i] ?? rootHash), data, verity: data + 1 };
+  });
   return {
     format: "disk/1",
     size,
     sectorSize,
     diskGuid,
     rootHash: toHex(rootHash),
-    salt: toHex(layout.identifiers.veritySalt),
-    verityUuid: layout.identifiers.verityUuid,
-    fileSystem: layout.fileSystem.kind,
-    kernelCommandLine: `roothash=${toHex(rootHash)}`,
+    salt: toHex(identifiers.veritySalt),
+    verityUuid: identifiers.verityUuid,
+    fileSystem: described[0]?.fileSystem ?? "erofs",
+    kernelCommandLine: rootHashWords(pairs.map(({ mountPoint }, i) => ({ mountPoint, rootHash: rootHashes[i] ?? rootHash }))),
+    pairs: described,
+    esp: esp?.description,
     partitions,
   };
 }
 
-/** Writes the file system and its hash tree; returns the root hash. */
-async function writeContent(
-  { fileSystem, identifiers, verity, root, rootVerity }: DiskLayout,
+/** Writes a file system and its hash tree; returns the root hash. */
+async function writePair(
+  { identifiers }: DiskLayout,
+  { fileSystem, verity, data, hash }: DiskPair,
   target: DiskTarget,
-  options: WriteDiskOptions,
+  engine: HashEngine | undefined,
+  report: (bytesDone: number) => void,
 ): Promise<Uint8Array> {
-  const { source } = fileSystem;
-  const builder = createTreeBuilder(verity, (offset, bytes) => target.writeAt(rootVerity.offset + offset, bytes), {
+  const builder = createTreeBuilder(verity, (offset, bytes) => target.writeAt(hash.offset + offset, bytes), {
     uuid: identifiers.verityUuid,
-    ...(options.engine === undefined ? {} : { engine: options.engine }),
+    ...(engine === undefined ? {} : { engine }),
   });
+  let done = 0;
+  await copyContent(fileSystem.source, data.offset, target, {
+    push: async (bytes) => {
+      await builder.push(bytes);
+      done += bytes.length;
+      report(done);
+    },
+    pushZeros: async (length) => {
+      await builder.pushZeros(length);
+      done += length;
+    },
+  });
+  if (done < data.size) await builder.pushZeros(data.size - done);
+  report(data.size);
+  return builder.finish();
+}
+
+/** Copies a source to its place, zeros left out. */
+async function copyContent(source: ByteSource, offset: number, target: DiskTarget, sink?: Sink): Promise<void> {
   const buffer = new Uint8Array(CHUNK);
   let done = 0;
   for (const { start, end } of wholeBlocks((await source.dataRanges?.()) ?? [{ start: 0, end: source.size }], source.size)) {
-    if (start > done) await builder.pushZeros(start - done);
+    if (start > done) await sink?.pushZeros(start - done);
     for (done = start; done < end; ) {
       const stop = Math.min(end, done - (done % CHUNK) + CHUNK);
       const bytes = await readRange(source, done, buffer.subarray(0, stop - done));
-      await writeNonZero(target, root.offset + done, bytes);
-      await builder.push(bytes);
+      await writeNonZero(target, offset + done, bytes);
+      await sink?.push(bytes);
       done = stop;
-      options.onProgress?.(done, root.size);
     }
   }
-  if (done < root.size) await builder.pushZeros(root.size - done);
-  options.onProgress?.(root.size, root.size);
-  return builder.finish();
 }
 
 async function readRange(source: ByteSource, start: number, room: Uint8Array): Promise<Uint8Array> {
@@ -159,16 +218,23 @@ async function writeNonZero(target: DiskTarget, offset: number, bytes: Uint8Arra
   }
 }
 
-function listPartitions({ arch, root, rootVerity }: DiskLayout, rootHash: Uint8Array): PartitionDescription[] {
-  const types = architectureTypes[arch].root;
-  const uuids = rootHashUuids(rootHash);
-  const describe = (number: number, type: string, uuid: string, { offset, size }: DiskRange): PartitionDescription => {
-    const name = partitionTypeName(type) ?? "";
-    return { number, type, typeName: name, uuid, name, offset, size };
+function listPartitions(
+  { seed, sectorSize, esp, pairs, empty }: DiskLayout,
+  rootHashes: readonly Uint8Array[],
+): { readonly partitions: PartitionDescription[]; readonly entries: NewPartition[] } {
+  const partitions: PartitionDescription[] = [];
+  const entries: NewPartition[] = [];
+  const add = (type: string, uuid: string, name: string, { offset, size }: DiskRange, attributes: bigint): void => {
+    const number = partitions.length + 1;
+    partitions.push({ number, type, typeName: partitionTypeName(type) ?? "", uuid, name, offset, size });
+    entries.push({ number, type, uuid, name, firstLba: offset / sectorSize, lastLba: (offset + size) / sectorSize - 1, attributes });
   };
-  return [describe(1, types.data, uuids.data, root), describe(2, types.verity, uuids.verity, rootVerity)];
-}
-
-function gptEntry({ number, type, uuid, name, offset, size }: PartitionDescription, sectorSize: number): NewPartition {
-  return { number, type, uuid, name, firstLba: offset / sectorSize, lastLba: (offset + size) / sectorSize - 1, attributes: partitionFlags.readOnly };
+  if (esp !== undefined) add(commonTypes.esp, deriveUuids(seed, commonTypes.esp).partition, "esp", esp.range, 0n);
+  pairs.forEach(({ types, data, hash }, i) => {
+    const uuids = rootHashUuids(rootHashes[i] as Uint8Array);
+    add(types.data, uuids.data, types.name, data, partitionFlags.readOnly);
+    add(types.verity, uuids.verity, `${types.name}-verity`, hash, partitionFlags.readOnly);
+  });
+  for (const { name, range } of empty) add(commonTypes[name], deriveUuids(seed, commonTypes[name]).partition, name, range, 0n);
+  return { partitions, entries };
 }

@@ -1,0 +1,120 @@
+import type { ByteSource } from "@imgkit/bytes";
+import { openFile } from "@imgkit/bytes/node";
+import type { FileNode, Tree } from "@imgkit/core";
+import { type BootFiles, type DiskBoot, findBoot, kernelRelease } from "@imgkit/disk";
+import { type Digested, digestSource } from "../digest.ts";
+import { CliError } from "../errors.ts";
+import type { RecordedFile } from "../record.ts";
+import type { BootOptions } from "./options.ts";
+
+/** A part of what boots: where it came from, and its digest. JSON as it is. */
+export interface BootPart extends Digested {
+  /** A path in the tree (with a slash before it), a file by the name that was given, or `assembled`. */
+  readonly from: string;
+}
+
+/** What a disk boots with, or why it does not. */
+export interface PreparedBoot {
+  readonly boot: DiskBoot | undefined;
+  /** What is to be told when nothing boots and nobody asked for that. */
+  readonly note: string | undefined;
+  parts(): Promise<Readonly<Record<string, BootPart | readonly BootPart[]>>>;
+  /** The files that were given. */
+  inputs(): Promise<RecordedFile[]>;
+  close(): void;
+}
+
+interface Part {
+  readonly from: string;
+  readonly source: ByteSource;
+}
+
+const nothing: BootFiles = { kernel: undefined, stub: undefined, osRelease: undefined };
+
+/** @throws CliError USAGE when there is a kernel but something else that it takes is missing. */
+export async function prepareBoot(tree: Tree | undefined, epoch: number | undefined, options: BootOptions): Promise<PreparedBoot> {
+  if (!options.esp) return without(undefined, options);
+  const found = tree === undefined ? nothing : await findBoot(tree, options.arch, { kernel: options.kernel === undefined });
+  if (options.kernel === undefined && found.kernel === undefined) {
+    return without("no EFI system partition: there is no kernel in the tree (--kernel FILE gives one, --no-esp says that none is meant)", options);
+  }
+  const files = new Files();
+  try {
+    const kernel = files.part(options.kernel, found.kernel) as Part;
+    const stub = files.part(options.stub, found.stub);
+    if (stub === undefined)
+      throw missing("systemd's EFI stub", "--stub FILE, or the package systemd-boot-efi in the tree; --no-esp for a disk that does not boot by itself");
+    const release = await kernelRelease(kernel.source);
+    const given = options.initrd?.map((name) => files.open(name));
+    if (given === undefined) throw missing("an initrd", "--initrd FILE");
+    const initrds = given;
+    const boot: DiskBoot = {
+      stub: stub.source,
+      linux: kernel.source,
+      initrds: initrds.map((one) => one.source),
+      mtime: epoch ?? 0,
+      ...(release === undefined ? {} : { kernelRelease: release }),
+      ...(found.osRelease === undefined ? {} : { osRelease: found.osRelease }),
+      ...(options.cmdline === undefined ? {} : { commandLine: options.cmdline }),
+      ...(options.espSize === undefined ? {} : { size: options.espSize }),
+    };
+    return {
+      boot,
+      note: undefined,
+      parts: async () => ({ kernel: await partOf(kernel), stub: await partOf(stub), initrds: await Promise.all(initrds.map(partOf)) }),
+      inputs: () => files.recorded(),
+      close: () => files.close(),
+    };
+  } catch (error) {
+    files.close();
+    throw error;
+  }
+}
+
+/** No EFI system partition; what is for one alone must not be given then. */
+function without(note: string | undefined, options: BootOptions): PreparedBoot {
+  const { initrd, stub, cmdline, espSize, kernel } = options;
+  const unused = Object.entries({ "--kernel": kernel, "--initrd": initrd, "--stub": stub, "--cmdline": cmdline, "--esp-size": espSize }).find(
+    ([, value]) => value !== undefined,
+  );
+  if (unused !== undefined) {
+    const why = note === undefined ? "--no-esp says that there is none" : "there is no kernel in the tree";
+    throw new CliError("USAGE", `${unused[0]} is for an EFI system partition, and ${why}`, note === undefined ? {} : { hint: "Give --kernel FILE." });
+  }
+  return { boot: undefined, note, parts: async () => ({}), inputs: async () => [], close: () => undefined };
+}
+
+function missing(what: string, hint: string): CliError {
+  return new CliError("USAGE", `the disk is to boot, but there is no ${what.replace(/^an? /, "")}`, { hint: `Give ${hint}.` });
+}
+
+async function partOf({ from, source }: Part): Promise<BootPart> {
+  return { from, ...(await digestSource(source)) };
+}
+
+/** The files of the host that were given, open until all is written. */
+class Files {
+  readonly #open: { readonly name: string; readonly source: ReturnType<typeof openFile> }[] = [];
+
+  open(name: string): Part {
+    const source = openFile(name);
+    this.#open.push({ name, source });
+    return { from: name, source };
+  }
+
+  /** The given file, else what the tree has. */
+  part(name: string | undefined, found: FileNode | undefined): Part | undefined {
+    if (name !== undefined) return this.open(name);
+    return found === undefined ? undefined : { from: `/${found.path}`, source: found.content };
+  }
+
+  async recorded(): Promise<RecordedFile[]> {
+    const out: RecordedFile[] = [];
+    for (const { name, source } of this.#open) out.push({ name, kind: "file", ...(await digestSource(source)) });
+    return out;
+  }
+
+  close(): void {
+    for (const { source } of this.#open) source.close();
+  }
+}

@@ -1,0 +1,68 @@
+import type { DiskOptions as LayoutOptions, SplitFolder } from "@imgkit/disk";
+import type { Architecture } from "@imgkit/verity";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { parseAmount } from "../gpt/values.ts";
+import { collectText, parseSectorSize } from "../options.ts";
+
+/** What makes a disk boot. */
+export interface BootOptions {
+  readonly arch: Architecture;
+  readonly kernel?: string;
+  readonly initrd?: readonly string[];
+  readonly cmdline?: string;
+  readonly stub?: string;
+  /** False with --no-esp. */
+  readonly esp: boolean;
+  readonly espSize?: number;
+}
+
+/** What is on a disk, and where. */
+export interface PartitionOptions extends BootOptions {
+  readonly seed?: string;
+  readonly sectorSize: 512 | 4096;
+  readonly split?: readonly SplitFolder[];
+  readonly var?: number;
+  readonly home?: number;
+}
+
+const MIB = 1 << 20;
+
+export function addPartitionOptions(command: Command): Command {
+  return command
+    .option("--seed <uuid>", "derive all UUIDs and the salt from this, as systemd-repart does (default: a fixed seed, and the disk's UUID from the root hash)")
+    .addOption(new Option("--arch <name>", "whose partition types and stub").choices(["x86-64", "arm64", "riscv64"]).default("x86-64"))
+    .addOption(new Option("--sector-size <bytes>", "of the disk").argParser(parseSectorSize).default(512))
+    .option("--split <folders>", "give usr, opt or both (usr,opt) a file system and a verity tree of their own", parseSplit)
+    .option("--var <size>", "an empty partition for /var, such as 1G: systemd formats and mounts it at boot", parseSize)
+    .option("--home <size>", "the same for /home", parseSize);
+}
+
+export function addBootOptions(command: Command): Command {
+  return command
+    .option("--kernel <file>", "the kernel (default: the tree's, from /vmlinuz or /boot)")
+    .option("--initrd <file>", "an initrd (repeatable; default: one that is assembled from the tree)", collectText)
+    .option("--cmdline <text>", "more words for the kernel command line; those that name root hashes are put before it")
+    .option("--stub <file>", "systemd's EFI stub (default: the tree's, from /usr/lib/systemd/boot/efi)")
+    .option("--no-esp", "write no EFI system partition, even when the tree has a kernel")
+    .option("--esp-size <size>", "of the EFI system partition (default: the smallest FAT32 that holds the kernel image)", parseSize);
+}
+
+/** Bytes; whole MiB, as partitions are. */
+function parseSize(text: string): number {
+  const { value, sectors } = parseAmount(text);
+  if (sectors || value === 0 || value % MIB !== 0) throw new InvalidArgumentError("Expected whole MiB, such as 512M or 2G.");
+  return value;
+}
+
+function parseSplit(text: string): readonly SplitFolder[] {
+  const folders = text.split(",");
+  if (folders.length !== new Set(folders).size || !folders.every((folder) => folder === "usr" || folder === "opt")) {
+    throw new InvalidArgumentError("Expected usr, opt or usr,opt.");
+  }
+  return folders as readonly SplitFolder[];
+}
+
+export function layoutOptions({ arch, sectorSize, seed, split, var: varSize, home }: PartitionOptions): LayoutOptions {
+  const empty = { ...(varSize === undefined ? {} : { var: varSize }), ...(home === undefined ? {} : { home }) };
+  return { arch, sectorSize, empty, ...(seed === undefined ? {} : { seed }), ...(split === undefined ? {} : { split }) };
+}
