@@ -150,7 +150,7 @@ class Scan {
     }
     switch (kind) {
       case constants.S_IFREG:
-        return { ...meta, type: "file", content: diskFile(this.#root + path, stat) };
+        return { ...meta, type: "file", content: diskFile(this.#root, path, stat) };
       case constants.S_IFLNK:
         return { ...meta, type: "symlink", target: nameOfLatin1(this.#call(path, readlink)) };
       case constants.S_IFIFO:

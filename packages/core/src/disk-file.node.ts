@@ -9,23 +9,26 @@ const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NO
 
 /**
  * A regular file as it was at the time of `seen`: each read opens, reads, compares and closes.
- * @param path one character a byte
+ * @param folder where the tree begins, with a slash at its end: one text for all files of a tree, one character a byte
+ * @param path below it, one character a byte
  * @throws BytesError, from `read`: SOURCE_CHANGED when size, mtime or inode differ from `seen`; READ_FAILED (kind system).
  */
-export function diskFile(path: string, seen: BigIntStats): ByteSource {
-  return new DiskFile(path, seen);
+export function diskFile(folder: string, path: string, seen: BigIntStats): ByteSource {
+  return new DiskFile(folder, path, seen);
 }
 
 /** A class and no closures: a tree holds one for each of its files. */
 class DiskFile implements ByteSource {
   readonly size: number;
+  readonly #folder: string;
   readonly #path: string;
   readonly #mtimeNs: bigint;
   readonly #ino: bigint;
   readonly #dev: bigint;
 
-  constructor(path: string, { size, mtimeNs, ino, dev }: BigIntStats) {
+  constructor(folder: string, path: string, { size, mtimeNs, ino, dev }: BigIntStats) {
     this.size = Number(size);
+    this.#folder = folder;
     this.#path = path;
     this.#mtimeNs = mtimeNs;
     this.#ino = ino;
@@ -41,7 +44,7 @@ class DiskFile implements ByteSource {
 
   readInto(target: Uint8Array, start: number): void {
     checkRange(this.size, start, start + target.length);
-    const path = this.#path;
+    const path = this.#folder + this.#path;
     const fd = open(path);
     try {
       const failure = tryRead(fd, target, start, path);

@@ -71,22 +71,33 @@ export class Tree implements Iterable<TreeNode> {
    * a changed path unless `step` itself gave them another target.
    */
   map(step: (node: TreeNode) => TreeNode | undefined): Tree {
-    const out: TreeNode[] = [];
-    let same = true;
+    /** From the first node on that changes: most steps change nothing, and gathering, sorting and checking all nodes would cost more than they do. */
+    let out: TreeNode[] | undefined;
+    let same = 0;
     /** Where the inode of an old path went, if not to that path; `undefined` while none of its names was kept. */
     const moved = new Map<string, string | undefined>();
     for (const node of this) {
       const target = node.type === "hardlink" ? node.target : node.path;
       const heir = node.type === "hardlink" && moved.has(target) && moved.get(target) === undefined;
       const made = step(heir ? { ...this.inode(node), path: node.path } : node);
-      if (made !== node) same = false;
+      if (out === undefined && made === node) {
+        same += 1;
+        continue;
+      }
+      out ??= this.#first(same);
       if (heir || (node.type !== "hardlink" && made?.path !== target)) moved.set(target, made?.path);
       if (made === undefined) continue;
       const follows = made.type === "hardlink" && node.type === "hardlink" && made.target === target;
       out.push(follows ? { ...made, target: moved.get(target) ?? target } : made);
     }
-    // Most steps change nothing: sorting and checking all nodes again would cost more than they do.
-    return same ? this : Tree.from(out);
+    return out === undefined ? this : Tree.from(out);
+  }
+
+  #first(count: number): TreeNode[] {
+    const nodes: TreeNode[] = [];
+    if (count === 0) return nodes;
+    for (const node of this) if (nodes.push(node) === count) break;
+    return nodes;
   }
 }
 

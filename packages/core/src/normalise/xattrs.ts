@@ -24,6 +24,7 @@ export function filterXattrs(tree: Tree, policy: XattrPolicy = defaultXattrPolic
   const keeps = (name: string): boolean => include.some((m) => m.test(name)) && !exclude.some((m) => m.test(name));
   const changes: Change[] = [];
   const out = tree.map((node) => {
+    if (node.xattrs.size === 0) return node;
     const kept = [...node.xattrs].filter(([name]) => keeps(name));
     if (kept.length === node.xattrs.size) return node;
     if (node.type !== "hardlink") {
