@@ -1,12 +1,17 @@
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from "node:fs";
 import { BytesError } from "./errors.ts";
-import { type ByteSource, checkRange } from "./source.ts";
+import { fileDataRanges, sameContent } from "./holes.node.ts";
+import { type ByteRange, type ByteSource, checkRange } from "./source.ts";
 
 /** A regular file or block device, opened for reading. It stays open until `close`. */
 export interface FileSource extends ByteSource {
   readonly path: string;
   /** The open descriptor, for readers that share it with worker threads. */
   readonly fd: number;
+  /** As of `fileDataRanges`; the whole file when nobody knows. Asked once. */
+  dataRanges(): Promise<readonly ByteRange[]>;
+  /** @throws BytesError SOURCE_CHANGED when the regular file was written to since it was opened: what was read may be of two versions. */
+  checkUnchanged(): void;
   close(): void;
 }
 
@@ -18,12 +23,13 @@ export interface FileSource extends ByteSource {
  */
 export function openFile(path: string): FileSource {
   const fd = open(path);
-  const stat = fstatSync(fd);
+  const stat = fstatSync(fd, { bigint: true });
   if (!stat.isFile() && !stat.isBlockDevice()) {
     closeSync(fd);
     throw new BytesError("NOT_FOUND", "not a regular file", { path, hint: "Give a file or a block device; a directory is not read here." });
   }
-  const size = stat.isFile() ? stat.size : blockDeviceSize(fd);
+  const size = stat.isFile() ? Number(stat.size) : blockDeviceSize(fd);
+  let ranges: Promise<readonly ByteRange[]> | undefined;
   return {
     path,
     fd,
@@ -37,6 +43,15 @@ export function openFile(path: string): FileSource {
     readInto(target, start) {
       checkRange(size, start, start + target.length);
       readFully(fd, target, start, path);
+    },
+    dataRanges() {
+      ranges ??= fileDataRanges(fd).then((found) => found ?? [{ start: 0, end: size }]);
+      return ranges;
+    },
+    checkUnchanged() {
+      if (stat.isFile() && !sameContent(stat, fstatSync(fd, { bigint: true }))) {
+        throw new BytesError("SOURCE_CHANGED", "the file was written to while it was read", { path, hint: "Do not change a file while imgkit reads it." });
+      }
     },
     close() {
       closeSync(fd);

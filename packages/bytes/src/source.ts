@@ -87,10 +87,14 @@ export function sliceSource(source: ByteSource, start: number, end: number): Byt
   return {
     ...slice,
     async dataRanges() {
-      const ranges = (await source.dataRanges?.()) ?? [{ start: 0, end: source.size }];
-      return ranges.map((r) => ({ start: Math.max(r.start, start) - start, end: Math.min(r.end, end) - start })).filter((r) => r.start < r.end);
+      return clipRanges((await source.dataRanges?.()) ?? [{ start: 0, end: source.size }], start, end);
     },
   };
+}
+
+/** What of some ranges lies within `start` to `end`, counted from there. */
+export function clipRanges(ranges: readonly ByteRange[], start: number, end: number): ByteRange[] {
+  return ranges.map((r) => ({ start: Math.max(r.start, start) - start, end: Math.min(r.end, end) - start })).filter((r) => r.start < r.end);
 }
 
 /** Several sources one behind the other. */

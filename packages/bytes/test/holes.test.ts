@@ -1,0 +1,258 @@
+import { execFileSync } from "node:child_process";
+import { appendFileSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, describe, expect, test } from "vitest";
+import { oracle, oracleRoot, posix } from "../../../test/oracle.ts";
+import { parseExtents } from "../src/holes.node.ts";
+import { fileDataRanges, openFile } from "../src/index.node.ts";
+import { type ByteRange, isZero } from "../src/index.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "imgkit-holes-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+let count = 0;
+const fresh = (): string => join(folder, String(count++));
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** What filefrag 1.47.0 prints of a file of 1 GiB on ext4. */
+const printed = `Filesystem type is: ef53
+File size of /proc/self/fd/3 is 1073741824 (262144 blocks of 4096 bytes)
+ ext:     logical_offset:        physical_offset: length:   expected: flags:
+   0:      768..    1279:   21793536..  21794047:    512:        768:
+   1:     2560..    3583:   21791744..  21792767:   1024:   21795328: unwritten
+   2:   128000..  128511:          0..         0:    512:             unknown_loc,delalloc
+   3:   230400..  230911:   21797888..  21798399:    512:   21898240: last
+/proc/self/fd/3: 4 extents found
+`;
+const size = 1024 * MIB;
+const at = (first: number, last: number): ByteRange => ({ start: first * 4 * KIB - 64 * KIB, end: (last + 1) * 4 * KIB + 64 * KIB });
+
+describe("the list of extents", () => {
+  test("is the file's data, whatever the extents' flags are, with 64 KiB to spare on both sides", () => {
+    expect(parseExtents(printed, size)).toEqual({
+      ranges: [at(768, 1279), at(2560, 3583), at(128000, 128511), at(230400, 230911)],
+      listed: (512 + 1024 + 512 + 512) * 4096,
+    });
+  });
+
+  test("may be empty", () => {
+    const none = printed.split("\n").slice(0, 2).join("\n");
+    expect(parseExtents(`${none}\n/proc/self/fd/3: 0 extents found\n`, size)).toEqual({ ranges: [], listed: 0 });
+    expect(parseExtents(`${none}\n/proc/self/fd/3: 1 extent found\n`, size)).toBeUndefined();
+  });
+
+  test("of one extent with inline data is clipped to the file", () => {
+    const inline = `Filesystem type is: 9123683e
+File size of /proc/self/fd/3 is 100 (1 block of 4096 bytes)
+ ext:     logical_offset:        physical_offset: length:   expected: flags:
+   0:        0..    4095:          0..      4095:   4096:             last,not_aligned,inline,eof
+/proc/self/fd/3: 1 extent found
+`;
+    expect(parseExtents(inline, 100)?.ranges).toEqual([{ start: 0, end: 100 }]);
+  });
+
+  test.each<[what: string, from: string | RegExp, to: string]>([
+    ["a file system that is not known", "ef53", "6969"],
+    ["another size", "1073741824", "1073741825"],
+    ["blocks of an odd size", "of 4096 bytes", "of 0 bytes"],
+    ["another file", /fd\/3 is/, "fd/4 is"],
+    ["another title", "logical_offset", "offset"],
+    ["an extent left out", / {3}1: .*\n/, ""],
+    ["an extent that begins before the last one ends", "2560..", "1279.."],
+    ["an extent that ends before it begins", "2560..    3583", "3583..    2560"],
+    ["a number that is none", "2560", "2e60"],
+    ["no last extent", " last\n", "\n"],
+    ["two last extents", "unwritten", "last"],
+    ["something behind the table", "/proc/self/fd/3: 4", "warning\n/proc/self/fd/3: 4"],
+    ["no end", /\n\/proc.*\n$/, "\n"],
+    ["a last line that is cut off", / found\n$/, ""],
+    ["nothing", /.*/su, ""],
+  ])("with %s is not believed", (_, from, to) => {
+    const changed = printed.replace(from, to);
+    expect(changed).not.toBe(printed);
+    expect(parseExtents(changed, size)).toBeUndefined();
+  });
+
+  test("cut off or with a byte changed is not believed, or is the same data and more", () => {
+    const whole = parseExtents(printed, size)?.ranges ?? [];
+    fc.assert(
+      fc.property(fc.nat(printed.length - 1), fc.option(fc.integer({ min: 32, max: 126 })), (place, byte) => {
+        const text = byte === null ? printed.slice(0, place) : printed.slice(0, place) + String.fromCharCode(byte) + printed.slice(place + 1);
+        const found = parseExtents(text, size);
+        if (byte === null) expect(found).toBeUndefined();
+        // A digit may become another; but never is a range out of order or outside.
+        for (const [i, { start, end }] of (found?.ranges ?? []).entries()) {
+          expect(start).toBeGreaterThanOrEqual(i === 0 ? 0 : (found?.ranges[i - 1]?.end ?? 0) + 1);
+          expect(end).toBeLessThanOrEqual(size);
+        }
+        if (found !== undefined) expect(found.ranges.length).toBeGreaterThanOrEqual(1);
+        expect(whole.length).toBe(4);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+});
+
+interface Piece {
+  readonly at: number;
+  readonly size: number;
+  readonly how: "write" | "allocate" | "punch";
+}
+
+/** Makes a file with holes. What is written is not synced. */
+function make(path: string, fileSize: number, pieces: readonly Piece[]): void {
+  writeFileSync(path, "");
+  truncateSync(path, fileSize);
+  const fd = openSync(path, "r+");
+  for (const { at: start, size: length, how } of pieces) {
+    const fits = Math.min(length, fileSize - start);
+    if (fits <= 0) continue;
+    if (how === "write") writeSync(fd, new Uint8Array(fits).fill(1 + (start % 255)), 0, fits, start);
+    else execFileSync("fallocate", [how === "punch" ? "--punch-hole" : "--keep-size", "-o", String(start), "-l", String(fits), path]);
+  }
+  closeSync(fd);
+}
+
+function expectZerosBetween(path: string, ranges: readonly ByteRange[]): void {
+  const bytes = readFileSync(path);
+  let end = 0;
+  for (const range of [...ranges, { start: bytes.length, end: bytes.length }]) {
+    expect(range.start).toBeGreaterThanOrEqual(end);
+    expect(isZero(bytes, end, range.start), `${end} to ${range.start}`).toBe(true);
+    end = range.end;
+  }
+}
+
+const ask = async (path: string, options: Parameters<typeof fileDataRanges>[1] = {}): Promise<readonly ByteRange[] | undefined> => {
+  const fd = openSync(path, "r");
+  try {
+    return await fileDataRanges(fd, { least: 1, ...options });
+  } finally {
+    closeSync(fd);
+  }
+};
+
+const extents = oracle("filefrag", "fallocate");
+
+extents("whatever is written, allocated and punched, all that is not zero is in the ranges, synced or not", async () => {
+  let known = 0;
+  const piece = fc.record({
+    at: fc.integer({ min: 0, max: 24 * MIB }),
+    size: fc.oneof(fc.integer({ min: 1, max: 20_000 }), fc.integer({ min: 1, max: 2 * MIB })),
+    how: fc.constantFrom<Piece["how"]>("write", "write", "write", "allocate", "punch"),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 24 * MIB }), fc.array(piece, { maxLength: 12 }), async (fileSize, pieces) => {
+      const path = fresh();
+      make(path, fileSize, pieces);
+      const ranges = await ask(path);
+      if (ranges !== undefined) {
+        expectZerosBetween(path, ranges);
+        known += 1;
+      }
+      rmSync(path);
+    }),
+    { numRuns: process.env.IMGKIT_LONG === "1" ? 1000 : 60 },
+  );
+  // Of a file without holes nobody asks.
+  expect(known).toBeGreaterThan(20);
+});
+
+extents("a file's holes are in its ranges as a source, if they are large", async () => {
+  const path = fresh();
+  make(path, 300 * MIB, [{ at: 100 * MIB, size: MIB, how: "write" }]);
+  const file = openFile(path);
+  expect(await file.dataRanges()).toEqual([{ start: 100 * MIB - 64 * KIB, end: 101 * MIB + 64 * KIB }]);
+  file.close();
+  truncateSync(path, 200 * MIB);
+  const smaller = openFile(path);
+  truncateSync(path, 120 * MIB);
+  expect(await smaller.dataRanges()).toEqual([{ start: 0, end: 200 * MIB }]);
+  smaller.close();
+});
+
+oracleRoot("filefrag", "mount")("on a file system that has no list of extents nobody knows", async () => {
+  const place = mkdtempSync(join(folder, "tmpfs-"));
+  execFileSync("mount", ["-t", "tmpfs", "none", place]);
+  try {
+    make(join(place, "file"), 10 * MIB, [{ at: MIB, size: 100, how: "write" }]);
+    expect(await ask(join(place, "file"))).toBeUndefined();
+  } finally {
+    execFileSync("umount", [place]);
+  }
+});
+
+describe("a program in place of filefrag", () => {
+  const script = (text: string): string => {
+    const path = fresh();
+    writeFileSync(path, `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    return path;
+  };
+  const sparse = (): string => {
+    const path = fresh();
+    writeFileSync(path, "");
+    truncateSync(path, size);
+    return path;
+  };
+  const empty = `Filesystem type is: ef53\nFile size of /proc/self/fd/3 is ${size} (1 block of 4096 bytes)\n/proc/self/fd/3: 0 extents found`;
+
+  posix()("is believed when it says what filefrag says, and is asked only when there are holes enough", async () => {
+    const path = sparse();
+    const marker = fresh();
+    const tool = script(`touch '${marker}'; echo '${empty}'`);
+    expect(await ask(path, { tool, least: size + 1 })).toBeUndefined();
+    expect(existsSync(marker)).toBe(false);
+    expect(await ask(path, { tool, least: size })).toEqual([]);
+    expect(existsSync(marker)).toBe(true);
+  });
+
+  posix().each([
+    ["fails", `echo '${empty}'; exit 1`],
+    ["is killed", "kill -9 $$"],
+    ["says nothing", "exit 0"],
+    ["never stops talking", "yes"],
+  ])("that %s is not believed", async (_, text) => {
+    expect(await ask(sparse(), { tool: script(text) })).toBeUndefined();
+  });
+
+  posix()("that is not there is done without", async () => {
+    expect(await ask(sparse(), { tool: join(folder, "none") })).toBeUndefined();
+  });
+
+  posix()("that leaves out what the file takes is not believed", async () => {
+    const path = sparse();
+    const fd = openSync(path, "r+");
+    writeSync(fd, new Uint8Array(MIB).fill(1), 0, MIB, 5 * MIB);
+    closeSync(fd);
+    expect(await ask(path, { tool: script(`echo '${empty}'`) })).toBeUndefined();
+  });
+
+  posix()("is not believed when the file is written to meanwhile", async () => {
+    const path = sparse();
+    expect(await ask(path, { tool: script(`printf x | dd of='${path}' bs=1 seek=5000 conv=notrunc 2>/dev/null; echo '${empty}'`) })).toBeUndefined();
+  });
+
+  posix()("that hangs is not waited for", async () => {
+    const stop = new AbortController();
+    const found = ask(sparse(), { tool: script("exec sleep 100"), signal: stop.signal });
+    setTimeout(() => stop.abort(), 50);
+    expect(await found).toBeUndefined();
+    const before = new AbortController();
+    before.abort();
+    expect(await ask(sparse(), { tool: script(`echo '${empty}'`), signal: before.signal })).toBeUndefined();
+  });
+});
+
+test("a file that is written to after it was opened is told, one that is only read is not", () => {
+  const path = fresh();
+  writeFileSync(path, "before");
+  const file = openFile(path);
+  file.read(0, 6);
+  expect(() => file.checkUnchanged()).not.toThrow();
+  appendFileSync(path, " and after");
+  expect(() => file.checkUnchanged()).toThrow(expect.objectContaining({ code: "SOURCE_CHANGED", message: expect.stringContaining(path) }));
+  file.close();
+});
