@@ -3,7 +3,7 @@ import fs from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { pseudoRandomBytes } from "../../../fixtures/src/index.ts";
 import { oracle } from "../../../test/oracle.ts";
-import { expectFailure, here, json, Scratch } from "./cli.ts";
+import { expectFailure, here, imgkit, json, Scratch } from "./cli.ts";
 
 // `imgkit verity` beside veritysetup: the same command line after the name must print the same lines and write the same bytes.
 
@@ -242,4 +242,14 @@ describe("without veritysetup's randomness", () => {
     expect(json(await here(["verity", "root", data, "--salt", salt, "--json"]))).toMatchObject({ rootHash: made.rootHash });
     expect(json(await here(["verity", "verify", data, hash, made.rootHash, "--json"]))).toMatchObject({ ok: true, findings: [] });
   });
+});
+
+oracle("veritysetup")("on a CPU without SHA instructions, where another engine is chosen, the same bytes", async () => {
+  const [large, hash, expected] = [scratch.at("large"), scratch.at("large.hash"), scratch.at("large.expected")];
+  fs.writeFileSync(large, pseudoRandomBytes(8, 6000 * BLOCK));
+  const flags = ["--uuid", uuid, "--salt", salt];
+  theirs("format", large, expected, ...flags);
+  const { code, stderr } = await imgkit(["verity", "format", large, hash, ...flags], { env: { OPENSSL_ia32cap: ":~0x20000000" } });
+  expect(code, stderr).toBe(0);
+  expect(fs.readFileSync(hash).equals(fs.readFileSync(expected))).toBe(true);
 });

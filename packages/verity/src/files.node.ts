@@ -16,7 +16,7 @@ import type { VerifyOptions, VerityCheck } from "./verify.ts";
  * the tree is written and synced, the superblock comes last. So a run that was stopped leaves no hash area that looks valid,
  * and never touches the data.
  * @throws VerityError as `buildTree`; OVERLAP when the hash area would overwrite data of the same file. BytesError
- * NOT_FOUND, READ_FAILED, OUTPUT_FAILED.
+ * NOT_FOUND, READ_FAILED, OUTPUT_FAILED, SOURCE_CHANGED when the data's file was written to meanwhile.
  */
 export async function formatVerityFiles(dataPath: string, hashPath: string, input: RangeTreeInput): Promise<BuiltTree> {
   const data = openFile(dataPath);
@@ -26,8 +26,14 @@ export async function formatVerityFiles(dataPath: string, hashPath: string, inpu
     const existing = statPath(hashPath) === undefined ? undefined : statSync(hashPath, { bigint: true });
     const shared = existing !== undefined && sameFile(existing, fstatSync(data.fd, { bigint: true }));
     if (shared && Math.min(layout.hashOffset, layout.treeOffset) < layout.dataSize) throw overlap(layout, hashPath);
-    if (shared || existing?.isBlockDevice() === true) return await formatInPlace(range, hashPath, layout, input);
-    return await formatNewFile(range, hashPath, existing?.isFile() === true, layout, input);
+    if (shared) return await formatInPlace(range, hashPath, layout, input);
+    const beforeSuperblock = async (): Promise<void> => {
+      data.checkUnchanged();
+      await input.beforeSuperblock?.();
+    };
+    const unchanged = { ...input, beforeSuperblock };
+    if (existing?.isBlockDevice() === true) return await formatInPlace(range, hashPath, layout, unchanged);
+    return await formatNewFile(range, hashPath, existing?.isFile() === true, layout, unchanged);
   } finally {
     data.close();
   }
@@ -37,7 +43,9 @@ export async function formatVerityFiles(dataPath: string, hashPath: string, inpu
 export async function rootHashOfFile(dataPath: string, input: Omit<RangeTreeInput, "uuid" | "superblock" | "hashOffset">): Promise<Uint8Array> {
   const data = openFile(dataPath);
   try {
-    return (await buildTreeInFiles(wholeFile(data), undefined, { ...input, superblock: false })).rootHash;
+    const { rootHash } = await buildTreeInFiles(wholeFile(data), undefined, { ...input, superblock: false });
+    data.checkUnchanged();
+    return rootHash;
   } finally {
     data.close();
   }
@@ -54,7 +62,10 @@ export async function verifyVerityFiles(
   try {
     const hash = openFile(hashPath);
     try {
-      return await verifyTreeInFiles(wholeFile(data), wholeFile(hash), rootHash, options);
+      const check = await verifyTreeInFiles(wholeFile(data), wholeFile(hash), rootHash, options);
+      data.checkUnchanged();
+      hash.checkUnchanged();
+      return check;
     } finally {
       hash.close();
     }
@@ -127,7 +138,17 @@ async function formatInPlace(data: FileRange, hashPath: string, layout: VerityLa
       writeFully(fd, hashPath, layout.hashOffset, new Uint8Array(superblockStruct.size));
       fsyncSync(fd);
     }
-    const built = await buildTreeInFiles(data, { fd, path: hashPath, start: 0 }, { ...input, beforeSuperblock: () => fsyncSync(fd) });
+    const built = await buildTreeInFiles(
+      data,
+      { fd, path: hashPath, start: 0 },
+      {
+        ...input,
+        async beforeSuperblock() {
+          await input.beforeSuperblock?.();
+          fsyncSync(fd);
+        },
+      },
+    );
     if (before.isFile() && before.size < layout.size) ftruncateSync(fd, layout.size);
     fsyncSync(fd);
     return built;

@@ -4,7 +4,7 @@
 import { type BlockHasher, blockHasher, type HashEngine } from "./engine.ts";
 import type { VerityLayout } from "./layout.ts";
 
-/** Finished hash blocks and where they stand in the hash file. The array belongs to the receiver, who must not change it. */
+/** Finished hash blocks and where they stand in the hash file. The array may be kept, and must not be changed. */
 export interface TreeWrite {
   readonly offset: number;
   readonly bytes: Uint8Array;
@@ -35,7 +35,7 @@ export class TreeFold {
   readonly #levels: readonly Level[];
   readonly #hashHasher: BlockHasher;
   readonly #zeroDigests: Uint8Array[] = [];
-  readonly #zeroBlocks: Uint8Array[] = [];
+  readonly #zeroBatches: Uint8Array[] = [];
   readonly #dataHasher: BlockHasher;
   readonly #keep: boolean;
 
@@ -62,10 +62,14 @@ export class TreeFold {
     this.#addBlocks(0, this.#dataHasher, this.#layout.dataBlockSize, bytes, at, count);
   }
 
-  /** Adds digests that were computed elsewhere, packed one behind the other, as the next of `level`. */
-  addDigests(level: number, digests: Uint8Array): void {
+  /** Adds hash blocks of the lowest level that were finished, and written, elsewhere: their digests, packed one behind the other. */
+  addFinished(digests: Uint8Array): void {
     const { digestSize } = this.#layout;
-    for (let at = 0; at < digests.length; at += digestSize) this.#addDigest(level, digests.subarray(at, at + digestSize));
+    const lowest = this.#levels[0];
+    for (let at = 0; at < digests.length; at += digestSize) {
+      if (lowest !== undefined) lowest.done += 1;
+      this.#addDigest(1, digests.subarray(at, at + digestSize));
+    }
   }
 
   /** Adds `count` data blocks of zeros without hashing them one by one. */
@@ -128,14 +132,11 @@ export class TreeFold {
   /** Hands out `count` hash blocks whose digests are all those of zero blocks. */
   #repeat(level: number, to: Level, count: number): void {
     const { hashBlockSize } = this.#layout;
-    const block = this.#zeroBlock(level);
-    const batch = Math.max(1, batchBytes / hashBlockSize);
     for (let left = count; left > 0 && this.#keep; ) {
-      const n = Math.min(left, batch);
-      const bytes = new Uint8Array(n * hashBlockSize);
-      for (let i = 0; i < n; i++) bytes.set(block, i * hashBlockSize);
+      const batch = this.#zeroBatch(level);
+      const bytes = batch.subarray(0, Math.min(left * hashBlockSize, batch.length));
       this.writes.push({ offset: to.offset + (to.done + count - left) * hashBlockSize, bytes });
-      left -= n;
+      left -= bytes.length / hashBlockSize;
     }
     to.done += count;
     this.#addZeroRun(level + 1, count);
@@ -186,14 +187,21 @@ export class TreeFold {
     return digest;
   }
 
+  /** A hash block of such digests. */
   #zeroBlock(level: number): Uint8Array {
-    const known = this.#zeroBlocks[level];
+    return this.#zeroBatch(level).subarray(0, this.#layout.hashBlockSize);
+  }
+
+  /** As many of them as are written in one go, the same array each time. */
+  #zeroBatch(level: number): Uint8Array {
+    const known = this.#zeroBatches[level];
     if (known !== undefined) return known;
     const { digestsPerBlock, digestStride, hashBlockSize } = this.#layout;
-    const block = new Uint8Array(hashBlockSize);
+    const batch = new Uint8Array(Math.max(1, batchBytes / hashBlockSize) * hashBlockSize);
     const digest = this.#zeroDigest(level);
-    for (let i = 0; i < digestsPerBlock; i++) block.set(digest, i * digestStride);
-    this.#zeroBlocks[level] = block;
-    return block;
+    for (let i = 0; i < digestsPerBlock; i++) batch.set(digest, i * digestStride);
+    for (let at = hashBlockSize; at < batch.length; at += hashBlockSize) batch.copyWithin(at, 0, hashBlockSize);
+    this.#zeroBatches[level] = batch;
+    return batch;
   }
 }

@@ -8,7 +8,8 @@ import { long, oracle, oracleRoot } from "../../../test/oracle.ts";
 import { buildTreeInFiles, formatVerityFiles, nativeEngine, rootHashOfFile, verifyVerityFiles } from "../src/index.node.ts";
 import { buildTree, defaultVerityParams, rootHashOf, verityLayout } from "../src/index.ts";
 import { unitJob } from "../src/ranges.node.ts";
-import { runUnits } from "../src/workers.node.ts";
+import type { UnitJob } from "../src/unit-loop.node.ts";
+import { runUnits, startUnits } from "../src/workers.node.ts";
 import { memoryTarget, noise, uuid } from "./sample.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "imgkit-verity-"));
@@ -53,13 +54,20 @@ test.each([
   writeFileSync(join(at, "data"), data);
   const fd = openSync(join(at, "data"), "r");
   const layout = verityLayout({ ...base, hash, hashType, dataBlocks: data.length / 4096, superblock: false });
-  const job = unitJob("root", { fd, path: "data", start: 0, size: data.length }, undefined, layout);
-  const here: string[] = [];
-  const there: string[] = [];
-  if (job !== undefined) {
-    await runUnits(job, 1, (unit, { digests }) => void here.push(`${unit} ${toHex(digests)}`));
-    await runUnits(job, 2, (unit, { digests }) => void there.push(`${unit} ${toHex(digests)}`), false);
-  }
+  const job = unitJob("root", { fd, path: "data", start: 0, size: data.length }, undefined, layout) as UnitJob;
+  const hashed = async (threads: number): Promise<string[]> => {
+    const found: string[] = [];
+    const pool = startUnits(job, threads);
+    await pool.started();
+    // The pool has room for all of them, so that this thread has nothing to do.
+    expect(pool.room).toBe(3 * (threads - 1));
+    const units = Array.from({ length: job.units }, (_, unit) => ({ unit }));
+    await runUnits(pool, units, (unit, _count, result) => void found.push(`${unit} ${toHex(result?.digests ?? new Uint8Array(0))}`));
+    await pool.close();
+    return found;
+  };
+  const here = await hashed(1);
+  const there = await hashed(2);
   closeSync(fd);
   expect(here.length).toBeGreaterThan(2);
   expect(there).toEqual(here);

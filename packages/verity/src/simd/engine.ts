@@ -6,31 +6,42 @@ interface Exports {
   readonly run: (messages: number, stride: number, chunks: number, output: number) => void;
 }
 
-const pageSize = 65536;
-const digestSize = 32;
-const lanes = 4;
+/** The compiled module. Named here, because Node's own types do not have WebAssembly. */
+export type SimdModule = WebAssembly.Module;
 
 /**
  * SHA-256 in WebAssembly, four blocks at once: for browsers, and for CPUs without SHA instructions. Resolves to undefined where
  * WebAssembly or its 128-bit vectors are missing. Other algorithms are left to the portable engine.
  */
 export async function createSimdEngine(): Promise<HashEngine | undefined> {
-  compiled ??= compile();
-  const module = await compiled;
+  const module = await simdModule();
   if (module === undefined) return undefined;
   return { name: "wasm-simd", blockHasher: (shape) => (shape.hash === "sha256" ? simdHasher(module, shape) : undefined) };
 }
 
 // Generating and compiling takes some 50 ms, so it happens once.
-let compiled: Promise<WebAssembly.Module | undefined> | undefined;
+let compiled: Promise<SimdModule | undefined> | undefined;
 
-async function compile(): Promise<WebAssembly.Module | undefined> {
+/** The module, compiled once for all engines and threads; undefined where it cannot run. */
+export function simdModule(): Promise<SimdModule | undefined> {
+  compiled ??= compile();
+  return compiled;
+}
+
+async function compile(): Promise<SimdModule | undefined> {
   if (typeof WebAssembly !== "object") return undefined;
   const bytes = sha256Module() as BufferSource;
   return WebAssembly.validate(bytes) ? WebAssembly.compile(bytes) : undefined;
 }
 
-function simdHasher(module: WebAssembly.Module, { hashType, salt, blockSize }: BlockShape): BlockHasher {
+/**
+ * A hasher with an instance of its own. It also runs in worker threads, which get it as text: it uses nothing but its arguments and
+ * the language.
+ */
+export function simdHasher(module: SimdModule, { hashType, salt, blockSize }: Omit<BlockShape, "hash">): BlockHasher {
+  const pageSize = 65536;
+  const digestSize = 32;
+  const lanes = 4;
   const { memory, run } = new WebAssembly.Instance(module).exports as unknown as Exports;
   const length = salt.length + blockSize;
   // FIPS 180-4 section 5.1.1: a one bit, zeros, and the length in bits as 64 bits big-endian.

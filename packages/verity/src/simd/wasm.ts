@@ -4,6 +4,9 @@
 /** Instructions, or any other run of bytes. */
 export type Code = readonly number[];
 
+/** Several runs as one. Of long ones this takes a tenth of the time that spreading them into a literal does. */
+export const join = (...parts: readonly Code[]): Code => ([] as number[]).concat(...parts);
+
 /** Unsigned LEB128. */
 export function u32(value: number): Code {
   const out: number[] = [];
@@ -42,7 +45,7 @@ export const i32 = {
 };
 
 /** `body` again as long as it leaves something other than zero. */
-export const loopWhile = (body: Code): Code => [0x03, 0x40, ...body, 0x0d, 0x00, 0x0b];
+export const loopWhile = (body: Code): Code => join([0x03, 0x40], body, [0x0d, 0x00, 0x0b]);
 
 const fourBytes = (value: number): number[] => [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
 
@@ -63,8 +66,8 @@ export const v128 = {
   add: simd(0xae) as Code,
 };
 
-const section = (id: number, content: Code): Code => [id, ...u32(content.length), ...content];
-const list = (...items: readonly Code[]): Code => [...u32(items.length), ...items.flat()];
+const section = (id: number, content: Code): Code => join([id], u32(content.length), content);
+const list = (...items: readonly Code[]): Code => join(u32(items.length), ...items);
 const text = (name: string): Code => [...u32(name.length), ...Array.from(name, (c) => c.charCodeAt(0))];
 
 const typeI32 = 0x7f;
@@ -72,13 +75,15 @@ const typeV128 = 0x7b;
 
 /** A module with a memory of one page (`memory`) and one function (`run`) of `parameters` integers that returns nothing. */
 export function moduleOf(parameters: number, vectors: number, body: Code): Uint8Array {
-  const functionBody = [...list([...u32(vectors), typeV128]), ...body, 0x0b];
-  return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-    ...section(1, list([0x60, ...list(...Array.from({ length: parameters }, () => [typeI32])), 0])),
-    ...section(3, list([0])),
-    ...section(5, list([0x00, 1])),
-    ...section(7, list([...text("memory"), 0x02, 0], [...text("run"), 0x00, 0])),
-    ...section(10, list([...u32(functionBody.length), ...functionBody])),
-  ]);
+  const functionBody = join(list([...u32(vectors), typeV128]), body, [0x0b]);
+  return Uint8Array.from(
+    join(
+      [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      section(1, list([0x60, ...list(...Array.from({ length: parameters }, () => [typeI32])), 0])),
+      section(3, list([0])),
+      section(5, list([0x00, 1])),
+      section(7, list([...text("memory"), 0x02, 0], [...text("run"), 0x00, 0])),
+      section(10, list(join(u32(functionBody.length), functionBody))),
+    ),
+  );
 }
