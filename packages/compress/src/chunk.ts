@@ -55,17 +55,25 @@ export function gzipModule(): Promise<GzipModule> {
   return compiled;
 }
 
+/** What a compressor is made of: it can be sent to a worker thread. */
+export interface ChunkSetup {
+  readonly module: GzipModule;
+  readonly dictionarySize: number;
+}
+
 /** A compressor with an instance of its own (5.3 MiB), in this thread. */
 export async function startChunkCompressor(): Promise<ChunkCompressor> {
-  return createChunkCompressor(await WebAssembly.instantiate(await gzipModule()), DICTIONARY_SIZE);
+  const module = await gzipModule();
+  // Not at once, as a worker does it: browsers refuse that for large modules in a page's own thread.
+  return createChunkCompressor({ module, dictionarySize: DICTIONARY_SIZE }, { instance: await WebAssembly.instantiate(module) });
 }
 
 /**
  * A function that compresses chunks with an instance of the module. It also runs in worker threads, which get it as text: it uses
  * nothing but its arguments and the language.
  */
-export function createChunkCompressor(instance: WebAssembly.Instance, dictionarySize: number): ChunkCompressor {
-  const { memory, CHUNK_START, OUTPUT, checksum, compress } = instance.exports as unknown as Exports;
+export function createChunkCompressor({ module, dictionarySize }: ChunkSetup, { instance }: { readonly instance?: WebAssembly.Instance }): ChunkCompressor {
+  const { memory, CHUNK_START, OUTPUT, checksum, compress } = (instance ?? new WebAssembly.Instance(module)).exports as unknown as Exports;
   return ({ buffer, length, dictionary, parameters, last }) => {
     const bytes = new Uint8Array(memory.buffer);
     bytes.set(buffer.subarray(dictionarySize - dictionary, dictionarySize + length), CHUNK_START.value - dictionary);

@@ -2,9 +2,9 @@
 // that are used again, so that memory does not grow with the input.
 
 import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
 import type { ByteStream } from "@imgkit/bytes";
-import { type ChunkJob, type CompressedChunk, createChunkCompressor, DICTIONARY_SIZE, type GzipModule, gzipModule, startChunkCompressor } from "./chunk.ts";
+import { createPool } from "@imgkit/bytes/node";
+import { createChunkCompressor, DICTIONARY_SIZE, gzipModule } from "./chunk.ts";
 import { CompressError } from "./errors.ts";
 import { type ChunkEngine, type GzipOptions, gzipWith } from "./gzip.ts";
 
@@ -13,7 +13,7 @@ export interface NodeGzipOptions extends GzipOptions {
   readonly workers?: number;
 }
 
-// Starting a thread takes 50 ms on Node 20, in which this one compresses some 3 MiB.
+// Threads start with the chunk after these: to start them costs as much as 3 chunks. Until they have started, this one goes on.
 const CHUNKS_BEFORE_WORKERS = 8;
 /** Chunks at a thread: one that it compresses and one that waits for it. */
 const CHUNKS_PER_WORKER = 2;
@@ -29,74 +29,28 @@ export function gzip(stream: ByteStream, options: NodeGzipOptions = {}): AsyncGe
 }
 
 async function threadedEngine(workers: number | undefined): Promise<ChunkEngine> {
-  const module = await gzipModule();
   const threads = workers ?? Math.min(availableParallelism(), 16);
-  const inlineChunks = threads === 1 ? Number.POSITIVE_INFINITY : workers === undefined ? CHUNKS_BEFORE_WORKERS : 0;
-  const compress = await startChunkCompressor();
-  let pool: Thread[] | undefined;
+  const pool = createPool({
+    begin: createChunkCompressor,
+    setup: { module: await gzipModule(), dictionarySize: DICTIONARY_SIZE },
+    moves: "buffer",
+    depth: CHUNKS_PER_WORKER,
+    failed: (cause) => new CompressError("WORKER_FAILED", `a compressing thread failed: ${cause.message}`, { cause }, "system"),
+  });
+  // Who asks for threads means them; a first chunk here, by code that is not yet optimised, would hold up the others.
+  if (workers !== undefined && workers > 1) {
+    pool.start(workers);
+    await pool.started();
+  }
   let chunks = 0;
   return {
     get width() {
-      return chunks < inlineChunks ? 1 : threads * CHUNKS_PER_WORKER;
+      return Math.max(1, pool.width);
     },
     async compress(job) {
-      if (chunks++ < inlineChunks) return compress(job);
-      pool ??= Array.from({ length: threads }, () => new Thread(module));
-      return pool.reduce((least, thread) => (thread.load < least.load ? thread : least)).compress(job);
+      if (workers === undefined && threads > 1 && chunks++ === CHUNKS_BEFORE_WORKERS) pool.start(threads);
+      return pool.run(job);
     },
-    async close() {
-      await Promise.all((pool ?? []).map((thread) => thread.close()));
-    },
+    close: () => pool.close(),
   };
-}
-
-// From text, as in @imgkit/verity: a file name would differ between the sources (.ts, which Node 20 cannot load) and the build (.js).
-// A bundler that keeps names wraps functions in calls of a helper, which the text of one function does not bring along.
-const threadSource = `
-const __name = (value) => value;
-const { parentPort, workerData } = require("node:worker_threads");
-const compress = (${createChunkCompressor.toString()})(new WebAssembly.Instance(workerData), ${DICTIONARY_SIZE});
-parentPort.on("message", (job) => {
-  parentPort.postMessage(compress(job), [job.buffer.buffer]);
-});
-`;
-
-interface Waiting {
-  resolve(result: CompressedChunk): void;
-  reject(error: Error): void;
-}
-
-class Thread {
-  private readonly worker: Worker;
-  // A thread answers in the order in which it was asked.
-  private readonly waiting: Waiting[] = [];
-  private failure: CompressError | undefined;
-
-  constructor(module: GzipModule) {
-    this.worker = new Worker(threadSource, { eval: true, workerData: module, env: {}, execArgv: [] });
-    this.worker.on("message", (result: CompressedChunk) => this.waiting.shift()?.resolve(result));
-    this.worker.on("error", (cause) => this.fail(cause));
-    this.worker.on("exit", (code) => this.fail(new Error(`it ended with code ${code}`)));
-  }
-
-  get load(): number {
-    return this.waiting.length;
-  }
-
-  compress(job: ChunkJob): Promise<CompressedChunk> {
-    return new Promise((resolve, reject) => {
-      if (this.failure !== undefined) return reject(this.failure);
-      this.waiting.push({ resolve, reject });
-      this.worker.postMessage(job, [job.buffer.buffer]);
-    });
-  }
-
-  private fail(cause: Error): void {
-    this.failure ??= new CompressError("WORKER_FAILED", `a compressing thread failed: ${cause.message}`, { cause }, "system");
-    for (const { reject } of this.waiting.splice(0)) reject(this.failure);
-  }
-
-  async close(): Promise<void> {
-    await this.worker.terminate();
-  }
 }
