@@ -97,6 +97,8 @@ export class Authenticator {
     if (kept !== undefined) {
       const token = await kept;
       if (token.expires > this.#options.now()) return token;
+      // Of several requests that find it expired, the first asks for another, which the others then find.
+      if (this.#tokens.get(at) !== kept) return this.#token(server, scopes);
     }
     const fresh = this.#fetch(server, scopes);
     this.#tokens.set(at, fresh);
