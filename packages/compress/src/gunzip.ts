@@ -53,12 +53,14 @@ export function gunzip(stream: ByteStream, options: DecompressOptions = {}): Asy
 }
 
 export function gunzipWith(engine: GzipEngine, stream: ByteStream, options: DecompressOptions): AsyncGenerator<Uint8Array, void, undefined> {
-  return readWith((reader) => readMembers(reader, engine), stream, options);
+  return readWith((reader) => readMembers(reader, engine, options.onMember), stream, options);
 }
 
-async function* readMembers(reader: StreamReader, engine: GzipEngine): AsyncGenerator<Uint8Array, void, undefined> {
-  do yield* readMember(reader, engine);
-  while (await anotherMember(reader));
+async function* readMembers(reader: StreamReader, engine: GzipEngine, onMember?: (end: number) => void): AsyncGenerator<Uint8Array, void, undefined> {
+  do {
+    yield* readMember(reader, engine);
+    onMember?.(reader.position);
+  } while (await anotherMember(reader));
 }
 
 async function anotherMember(reader: StreamReader): Promise<boolean> {

@@ -6,6 +6,8 @@ export interface DecompressOptions {
   readonly limit?: number;
   /** Named in errors. */
   readonly path?: string;
+  /** Of gzip only: called with the offset behind each member, in bytes of the stream, once all of that member has been handed out. */
+  readonly onMember?: (end: number) => void;
 }
 
 const NOTHING: Uint8Array = new Uint8Array(0);

@@ -42,6 +42,21 @@ describe.each([
     }
   });
 
+  test("where each member ends is told, behind its last byte", async () => {
+    const three = join(short, member, short);
+    const ends = [short.length, short.length + member.length, three.length];
+    for (const sizes of [[1], [short.length], [short.length + 1, 5000], [three.length]]) {
+      const told: [end: number, size: number][] = [];
+      let size = 0;
+      for await (const chunk of gunzip(cut(three, sizes), { onMember: (end) => told.push([end, size]) })) size += chunk.length;
+      expect(told).toEqual([
+        [ends[0], 14],
+        [ends[1], 14 + text.length],
+        [ends[2], 28 + text.length],
+      ]);
+    }
+  });
+
   test("every optional header field is read and checked", async () => {
     expect(Buffer.from(await collect(gunzip([fullHeader()]))).toString()).toBe("a short member");
     expect(await outcome(gunzip([fullHeader(1)]))).toMatchObject({ code: "CORRUPT", message: expect.stringContaining("CRC16") });
