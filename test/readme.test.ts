@@ -15,7 +15,7 @@ beforeAll(() => {
   writeFileSync(join(scratch, "rootfs", "etc", "os-release"), "ID=readme\n");
   writeFileSync(join(scratch, "package.json"), '{"type":"module"}');
   mkdirSync(join(scratch, "node_modules", "@imgkit"), { recursive: true });
-  for (const name of ["bytes", "compress", "core", "verity", "oci", "disk"]) {
+  for (const name of ["bytes", "compress", "core", "verity", "apk", "oci", "disk"]) {
     symlinkSync(join(root, "packages", name), join(scratch, "node_modules", "@imgkit", name), "dir");
   }
 });
@@ -31,7 +31,7 @@ test("the README's library example runs, and its disk verifies", () => {
   expect(JSON.parse(verdict)).toMatchObject({ ok: true, anchor: "the given root hash" });
 });
 
-test.each(["bytes", "compress", "core", "verity", "oci", "disk"])("the example of @imgkit/%s runs", (name) => {
+test.each(["bytes", "compress", "core", "verity", "apk", "oci", "disk"])("the example of @imgkit/%s runs", (name) => {
   const text = readFileSync(join(root, "packages", name, "README.md"), "utf8");
   const code = /```js\n([\s\S]*?)```/.exec(text)?.[1] ?? "throw new Error('no example')";
   const folder = join(scratch, `${name}-example`);

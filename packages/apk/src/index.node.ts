@@ -1,0 +1,1 @@
+export { nodeGunzip, nodeRsa } from "./engines.node.ts";

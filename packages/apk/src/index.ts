@@ -1,0 +1,11 @@
+export { type ApkFile, checkAgainstIndex, checkData, type OpenApkOptions, openApk } from "./apk-file.ts";
+export type { Gunzip, Range } from "./archive.ts";
+export { type Dependency, type Operator, type Provide, parseDependency, parseProvide } from "./dependency.ts";
+export { ApkError, type ApkErrorCode } from "./errors.ts";
+export { type KeyRing, parsePublicKey, type RsaEngine, type SignatureHash, type SubtleLike, webCryptoRsa } from "./key.ts";
+export { type PackageInfo, parseIndex, parsePackageInfo } from "./package.ts";
+export { type ReadIndexOptions, type RepositoryIndex, readIndex } from "./repository-index.ts";
+export { type Catalogue, makeCatalogue, type Repository } from "./resolve/candidate.ts";
+export { type ResolvedPackage, resolve } from "./resolve/resolve.ts";
+export type { Trust } from "./signature.ts";
+export { compareVersions, isWithin, parseVersion, type Version } from "./version.ts";

@@ -1,0 +1,104 @@
+import { createHash, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { test } from "vitest";
+import type { PackageInfo } from "../src/index.ts";
+
+/** Real packages and indexes, where they lie beside the checkout. */
+export const realData: string = fileURLToPath(new URL("../../../../shared/data/apk/", import.meta.url));
+
+/** A test on real data, or one that is skipped with the reason in its name. */
+export function withRealData(name: string, job: () => Promise<void> | void, timeout?: number): void {
+  if (existsSync(realData)) test(name, job, timeout);
+  else test.skip(`${name} (skipped: the real apk data is not beside the checkout)`, () => undefined);
+}
+
+export interface Signer {
+  readonly name: string;
+  readonly pem: string;
+  readonly key: KeyObject;
+}
+
+export function makeSigner(name: string): Signer {
+  const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  return { name, pem: publicKey.export({ type: "spki", format: "pem" }).toString(), key: privateKey };
+}
+
+/** A file's entry in a ustar archive, written here anew: these archives have no entry of a root, and names without `./`. */
+function ustar(name: string, content: Uint8Array): Buffer {
+  const header = Buffer.alloc(512);
+  const octal = (value: number, at: number, length: number): void => {
+    header.write(`${value.toString(8).padStart(length - 1, "0")}\0`, at, "latin1");
+  };
+  header.write(name, 0, "latin1");
+  octal(0o644, 100, 8);
+  octal(0, 108, 8);
+  octal(0, 116, 8);
+  octal(content.length, 124, 12);
+  octal(0, 136, 12);
+  header.write("        0", 148, "latin1");
+  header.write("ustar\x0000", 257, "latin1");
+  octal(
+    header.reduce((sum, byte) => sum + byte, 0),
+    148,
+    7,
+  );
+  return Buffer.concat([header, content, Buffer.alloc(-content.length & 511)]);
+}
+
+/** A gzip member with the tar of some files; only the last has the end of archive. */
+function member(files: Readonly<Record<string, string | Uint8Array>>, end: boolean): Buffer {
+  const entries = Object.entries(files).map(([name, content]) => ustar(name, Buffer.from(content)));
+  return gzipSync(Buffer.concat([...entries, Buffer.alloc(end ? 1024 : 0)]));
+}
+
+export function signed(body: Buffer, signer: Signer, kind: "RSA" | "RSA256" = "RSA256", over: Buffer = body): Buffer {
+  const signature = sign(kind === "RSA" ? "sha1" : "sha256", over, signer.key);
+  return Buffer.concat([member({ [`.SIGN.${kind}.${signer.name}`]: signature }, false), body]);
+}
+
+/** The text of one package in an index. */
+export function entry(info: Partial<PackageInfo> & { readonly name: string }): string {
+  const { version = "1.0-r0", architecture = "x86_64", checksum = `Q1${createHash("sha1").update(info.name).digest("base64")}` } = info;
+  const lines = [`C:${checksum}`, `P:${info.name}`, `V:${version}`, `A:${architecture}`];
+  const list = (letter: string, values: readonly string[] | undefined): void => {
+    if (values !== undefined && values.length > 0) lines.push(`${letter}:${values.join(" ")}`);
+  };
+  list("D", info.depends);
+  list("p", info.provides);
+  list("i", info.installIf);
+  if (info.providerPriority !== undefined) lines.push(`k:${info.providerPriority}`);
+  return `${lines.join("\n")}\n`;
+}
+
+export function indexFile(entries: readonly string[]): Buffer {
+  return member({ DESCRIPTION: "test", APKINDEX: `${entries.join("\n")}\n` }, true);
+}
+
+export interface MadeApk {
+  readonly bytes: Buffer;
+  readonly checksum: string;
+}
+
+/** An .apk: `change` may alter the control member's text, `data` what stands in the data member after its hash was taken. */
+export function makeApk(options: {
+  readonly name: string;
+  readonly signer?: Signer;
+  readonly kind?: "RSA" | "RSA256";
+  readonly files?: Readonly<Record<string, string>>;
+  readonly change?: (text: string) => string;
+  readonly alter?: (data: Buffer) => Buffer;
+  readonly control?: Readonly<Record<string, string>>;
+}): MadeApk {
+  const { name, signer, kind = "RSA256", files = { "usr/bin/hello": "#!/bin/sh\n" }, change = (text) => text, alter = (data) => data } = options;
+  const data = member(files, true);
+  const hash = createHash("sha256").update(data).digest("hex");
+  const text = change(
+    `# made by a test\npkgname = ${name}\npkgver = 1.0-r0\narch = x86_64\nsize = 10\ndepend = so:libc.so\ndepend = b>1\ndatahash = ${hash}\n`,
+  );
+  const control = member(options.control ?? { ".PKGINFO": text, ".post-install": "#!/bin/sh\n" }, false);
+  const rest = Buffer.concat([control, alter(data)]);
+  const checksum = `Q1${createHash("sha1").update(control).digest("base64")}`;
+  return { bytes: signer === undefined ? rest : signed(rest, signer, kind, control), checksum };
+}
