@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<Adder>>> = {
   image: async () => (await import("./commands/image.ts")).addImage,
   disk: async () => (await import("./commands/disk.ts")).addDisk,
   build: async () => (await import("./commands/build.ts")).addBuild,
+  uki: async () => (await import("./commands/uki.ts")).addUki,
   gpt: async () => (await import("./commands/gpt.ts")).addGpt,
   lock: async () => (await import("./commands/lock.ts")).addLock,
   diff: async () => (await import("./commands/diff.ts")).addDiff,
