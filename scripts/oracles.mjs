@@ -9,7 +9,10 @@ import { isMain, root, run } from "./bootstrap.mjs";
 const tools = [
   ["/usr/bin/setfacl", "acl"],
   ["/usr/bin/setfattr", "attr"],
+  ["/usr/bin/htpasswd", "apache2-utils"],
   ["/usr/bin/buildah", "buildah"],
+  ["/bin/busybox", "busybox-static"],
+  ["/usr/bin/cpio", "cpio"],
   ["/sbin/veritysetup", "cryptsetup-bin"],
   ["/usr/sbin/debootstrap", "debootstrap"],
   ["/sbin/fsck.vfat", "dosfstools"],
