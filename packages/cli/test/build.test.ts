@@ -188,7 +188,7 @@ test("with --output-dir no output is anywhere else", () => {
 
 describe("the table of members", () => {
   // What a build file says elsewhere, or what is of a run and not of an image.
-  const ofTheRun = ["--output", "--json", "--quiet", "--no-progress", "--record", "--epoch", "--help", "--tag", "--mtree", "--map"];
+  const ofTheRun = ["--output", "--json", "--quiet", "--no-progress", "--record", "--epoch", "--help", "--tag", "--mtree", "--map", "--secure-boot-export"];
   const ofTheLock = ["--cache", "--offline", "--snapshot", "--snapshot-url", "--any-version"];
   const named = (members: Members): string[] => Object.entries(members).map(([name, { kind, option }]) => `--${kind === "yes" ? "no-" : ""}${option ?? name}`);
 

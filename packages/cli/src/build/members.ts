@@ -72,6 +72,10 @@ export const diskMembers: Members = {
   cmdline: { kind: "text", about: "more words for the kernel command line" },
   stub: { kind: "path", about: "systemd's EFI stub; the tree's when none is given" },
   esp: { kind: "yes", about: "write an EFI system partition when there is a kernel" },
+  "secure-boot-key": { kind: "path", about: "an RSA key that signs the kernel image" },
+  "secure-boot-passphrase-file": { kind: "path", about: "the passphrase of the key, on the first line" },
+  "secure-boot-cert": { kind: "path", about: "the key's certificate" },
+  "secure-boot-signature": { kind: "path", about: "a signature that was made elsewhere, of what --secure-boot-export wrote" },
   "esp-size": { kind: "text", about: "of the EFI system partition, such as 64M" },
 };
 

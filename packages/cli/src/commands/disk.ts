@@ -65,7 +65,7 @@ interface Content {
 async function disk(spec: string, options: DiskCommandOptions, context: Context): Promise<void> {
   const { io } = context;
   checkRegularOutput(options.output);
-  checkSideOutputs(options.output, { "--record": options.record, "--map": options.map });
+  checkSideOutputs(options.output, { "--record": options.record, "--map": options.map, "--secure-boot-export": options.secureBootExport });
   const progress = startProgress(io, "disk", options.progress && !options.quiet);
   const content = await openContent(spec, options, context, progress);
   let prepared: PreparedBoot | undefined;

@@ -1,11 +1,12 @@
 import type { ByteSource } from "@imgkit/bytes";
-import { openFile } from "@imgkit/bytes/node";
 import type { FileNode, Tree } from "@imgkit/core";
 import { type BootFiles, type DiskBoot, findBoot, kernelRelease } from "@imgkit/disk";
 import { type Digested, digestSource } from "../digest.ts";
 import { CliError } from "../errors.ts";
 import type { RecordedFile } from "../record.ts";
+import { createInputs, type Inputs } from "../uki/files.ts";
 import type { BootOptions } from "./options.ts";
+import { programSigner } from "./sign.ts";
 
 /** A part of what boots: where it came from, and its digest. JSON as it is. */
 export interface BootPart extends Digested {
@@ -38,14 +39,15 @@ export async function prepareBoot(tree: Tree | undefined, epoch: number | undefi
   if (options.kernel === undefined && found.kernel === undefined) {
     return without("no EFI system partition: there is no kernel in the tree (--kernel FILE gives one, --no-esp says that none is meant)", options);
   }
-  const files = new Files();
+  const inputs = createInputs();
   try {
-    const kernel = files.part(options.kernel, found.kernel) as Part;
-    const stub = files.part(options.stub, found.stub);
+    const sign = programSigner(options, inputs);
+    const kernel = partAt(inputs, options.kernel, found.kernel) as Part;
+    const stub = partAt(inputs, options.stub, found.stub);
     if (stub === undefined)
       throw missing("systemd's EFI stub", "--stub FILE, or the package systemd-boot-efi in the tree; --no-esp for a disk that does not boot by itself");
     const release = await kernelRelease(kernel.source);
-    const given = options.initrd?.map((name) => files.open(name));
+    const given = options.initrd?.map((name) => ({ from: name, source: inputs.open(name) }));
     if (given === undefined) throw missing("an initrd", "--initrd FILE");
     const initrds = given;
     const boot: DiskBoot = {
@@ -57,29 +59,45 @@ export async function prepareBoot(tree: Tree | undefined, epoch: number | undefi
       ...(found.osRelease === undefined ? {} : { osRelease: found.osRelease }),
       ...(options.cmdline === undefined ? {} : { commandLine: options.cmdline }),
       ...(options.espSize === undefined ? {} : { size: options.espSize }),
+      ...(sign === undefined ? {} : { sign }),
     };
     return {
       boot,
       note: undefined,
       parts: async () => ({ kernel: await partOf(kernel), stub: await partOf(stub), initrds: await Promise.all(initrds.map(partOf)) }),
-      inputs: () => files.recorded(),
-      close: () => files.close(),
+      inputs: () => inputs.recorded(),
+      close: () => inputs.close(),
     };
   } catch (error) {
-    files.close();
+    inputs.close();
     throw error;
   }
 }
 
+/** The options that say something about what boots, and nothing where nothing does. */
+const forBoot = [
+  "kernel",
+  "initrd",
+  "stub",
+  "cmdline",
+  "espSize",
+  "secureBootKey",
+  "secureBootPassphraseFile",
+  "secureBootCert",
+  "secureBootSignature",
+  "secureBootExport",
+] as const;
+
 /** No EFI system partition; what is for one alone must not be given then. */
 function without(note: string | undefined, options: BootOptions): PreparedBoot {
-  const { initrd, stub, cmdline, espSize, kernel } = options;
-  const unused = Object.entries({ "--kernel": kernel, "--initrd": initrd, "--stub": stub, "--cmdline": cmdline, "--esp-size": espSize }).find(
-    ([, value]) => value !== undefined,
-  );
+  const unused = forBoot.find((name) => options[name] !== undefined);
   if (unused !== undefined) {
     const why = note === undefined ? "--no-esp says that there is none" : "there is no kernel in the tree";
-    throw new CliError("USAGE", `${unused[0]} is for an EFI system partition, and ${why}`, note === undefined ? {} : { hint: "Give --kernel FILE." });
+    throw new CliError(
+      "USAGE",
+      `--${unused.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} is for an EFI system partition, and ${why}`,
+      note === undefined ? {} : { hint: "Give --kernel FILE." },
+    );
   }
   return { boot: undefined, note, parts: async () => ({}), inputs: async () => [], close: () => undefined };
 }
@@ -92,29 +110,8 @@ async function partOf({ from, source }: Part): Promise<BootPart> {
   return { from, ...(await digestSource(source)) };
 }
 
-/** The files of the host that were given, open until all is written. */
-class Files {
-  readonly #open: { readonly name: string; readonly source: ReturnType<typeof openFile> }[] = [];
-
-  open(name: string): Part {
-    const source = openFile(name);
-    this.#open.push({ name, source });
-    return { from: name, source };
-  }
-
-  /** The given file, else what the tree has. */
-  part(name: string | undefined, found: FileNode | undefined): Part | undefined {
-    if (name !== undefined) return this.open(name);
-    return found === undefined ? undefined : { from: `/${found.path}`, source: found.content };
-  }
-
-  async recorded(): Promise<RecordedFile[]> {
-    const out: RecordedFile[] = [];
-    for (const { name, source } of this.#open) out.push({ name, kind: "file", ...(await digestSource(source)) });
-    return out;
-  }
-
-  close(): void {
-    for (const { source } of this.#open) source.close();
-  }
+/** The given file, else what the tree has. */
+function partAt(inputs: Inputs, name: string | undefined, found: FileNode | undefined): Part | undefined {
+  if (name !== undefined) return { from: name, source: inputs.open(name) };
+  return found === undefined ? undefined : { from: `/${found.path}`, source: found.content };
 }

@@ -4,8 +4,17 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseAmount } from "../gpt/values.ts";
 import { collectText, parseSectorSize } from "../options.ts";
 
+/** What signs what boots. */
+export interface SecureBootOptions {
+  readonly secureBootKey?: string;
+  readonly secureBootPassphraseFile?: string;
+  readonly secureBootCert?: string;
+  readonly secureBootSignature?: string;
+  readonly secureBootExport?: string;
+}
+
 /** What makes a disk boot. */
-export interface BootOptions {
+export interface BootOptions extends SecureBootOptions {
   readonly arch: Architecture;
   readonly kernel?: string;
   readonly initrd?: readonly string[];
@@ -44,7 +53,12 @@ export function addBootOptions(command: Command): Command {
     .option("--cmdline <text>", "more words for the kernel command line; those that name root hashes are put before it")
     .option("--stub <file>", "systemd's EFI stub (default: the tree's, from /usr/lib/systemd/boot/efi)")
     .option("--no-esp", "write no EFI system partition, even when the tree has a kernel")
-    .option("--esp-size <size>", "of the EFI system partition (default: the smallest FAT32 that holds the kernel image)", parseSize);
+    .option("--esp-size <size>", "of the EFI system partition (default: the smallest FAT32 that holds the kernel image)", parseSize)
+    .option("--secure-boot-key <file>", "sign the kernel image with this RSA key in PEM or DER")
+    .option("--secure-boot-passphrase-file <file>", "the passphrase of the key, on the first line")
+    .option("--secure-boot-cert <file>", "the key's certificate; further ones in the file go along")
+    .option("--secure-boot-export <file>", "write what is to be signed, for a key that is kept elsewhere: openssl dgst -sha256 -sign KEY FILE")
+    .option("--secure-boot-signature <file>", "attach the signature that was made elsewhere");
 }
 
 /** Bytes; whole MiB, as partitions are. */

@@ -95,7 +95,7 @@ export async function planEsp(boot: DiskBoot, { arch, seed, sectorSize, mountPoi
       const path = `EFI/BOOT/${programs[arch]}`;
       const start = [...image.extents()].find((extent) => extent.path === path)?.start ?? 0;
       const { kernelRelease, sections } = uki;
-      const signed = sign !== undefined;
+      const signed = program !== uki;
       const description = { fatType: image.type, path, offset: offset + start, size: program.size, commandLine: line, kernelRelease, signed, sections };
       return { image, description };
     },
