@@ -23,6 +23,12 @@ export type DiskErrorCode =
   | "KERNEL_CORRUPT"
   /** A part that no unified kernel image can be made with: a kernel for another machine, a command line that Linux cuts. */
   | "UKI_INPUT"
+  /** A value of a tree that a cpio archive cannot hold. */
+  | "CPIO_LIMIT"
+  /** Not a cpio archive, or one that contradicts itself or is cut short. */
+  | "CPIO_CORRUPT"
+  /** A tree that no initrd can be made of: a program, library or kernel module is missing. */
+  | "INITRD_MISSING"
   /** A content that gave other bytes or another size than it promised. */
   | "CONTENT_CHANGED"
   /** Neither EROFS nor squashfs nor ext4. */
