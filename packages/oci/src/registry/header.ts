@@ -11,6 +11,7 @@ export interface Challenge {
   readonly parameters: ReadonlyMap<string, string>;
 }
 
+const token68 = /[A-Za-z0-9\-._~+/]+=*/y;
 const token = /[!#$%&'*+\-.^_`|~0-9A-Za-z]+/y;
 const quoted = /"((?:[^"\\]|\\.)*)"/y;
 const space = /[ \t]*/y;
@@ -43,6 +44,14 @@ class Scanner {
     return this.take(token)?.[0] ?? this.take(quoted)?.[1]?.replace(/\\(.)/g, "$1");
   }
 
+  /** Skips a `token68`, if there is one; false when something follows that is no comma. */
+  skipText(): boolean {
+    this.take(space);
+    this.take(token68);
+    this.take(space);
+    return this.at === this.text.length || this.text[this.at] === ",";
+  }
+
   /** `name = value`, or undefined and nothing taken. */
   parameter(): readonly [name: string, value: string] | undefined {
     const start = this.at;
@@ -72,6 +81,8 @@ export function parseChallenges(header: string): readonly Challenge[] {
       if (!parameters.has(parameter[0])) parameters.set(...parameter);
     } while (scanner.skip(","));
     found.push({ scheme, parameters });
+    // Instead of parameters a scheme may have one text of its own; anything else is not to be understood any more.
+    if (parameters.size === 0 && !scanner.skipText()) return found;
   }
 }
 

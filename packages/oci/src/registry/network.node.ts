@@ -1,6 +1,6 @@
 // HTTP, time and chance of Node. Its own fetch knows no proxies and no certificates of ours on Node 20: undici's does.
 import { rootCertificates } from "node:tls";
-import { Agent, type Dispatcher, EnvHttpProxyAgent, fetch } from "undici";
+import type { Dispatcher } from "undici";
 import type { Network } from "./network.ts";
 
 export interface NodeNetworkOptions {
@@ -19,17 +19,28 @@ const LOCAL = "localhost,127.0.0.1,[::1]";
 
 /** The network as Node has it. */
 export function nodeNetwork(options: NodeNetworkOptions = {}): Network {
-  const dispatcher = dispatcherOf(options);
+  // Loaded with the first request: it is a large module, and most runs speak to nobody.
+  let loaded: Promise<Network["fetch"]> | undefined;
   return {
-    // The two fetches differ in the names of their types only.
-    fetch: (url, init) => fetch(url, { ...init, dispatcher } as Parameters<typeof fetch>[1]) as unknown as ReturnType<Network["fetch"]>,
+    async fetch(url, init) {
+      loaded ??= fetchOf(options);
+      return (await loaded)(url, init);
+    },
     now: () => Date.now(),
     sleep,
     random: () => Math.random(),
   };
 }
 
-function dispatcherOf({ env = {}, ca, client, insecure = false }: NodeNetworkOptions): Dispatcher {
+async function fetchOf(options: NodeNetworkOptions): Promise<Network["fetch"]> {
+  const undici = await import("undici");
+  const dispatcher = dispatcherOf(options, undici);
+  type Init = Parameters<typeof undici.fetch>[1];
+  // The two fetches differ in the names of their types only.
+  return (url, init) => undici.fetch(url, { ...init, dispatcher } as Init) as unknown as ReturnType<Network["fetch"]>;
+}
+
+function dispatcherOf({ env = {}, ca, client, insecure = false }: NodeNetworkOptions, { Agent, EnvHttpProxyAgent }: typeof import("undici")): Dispatcher {
   const tls = {
     ...(ca === undefined ? {} : { ca: [...rootCertificates, ...ca] }),
     ...(client === undefined ? {} : { cert: client.certificate, key: client.key }),

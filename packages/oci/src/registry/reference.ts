@@ -47,6 +47,9 @@ export function parseReference(text: string): Reference {
   const [host, path] = splitHost(tag === undefined ? rest : rest.slice(0, colon));
   const registry = host === undefined ? "docker.io" : canonicalRegistry(host);
   if (registry === undefined) return fail("HOST[:PORT]", host ?? "");
+  // In lowercase it would be the first part of a name on Docker Hub: nobody could tell which is meant.
+  if (registry !== "localhost" && !/[.:]/.test(registry))
+    return fail("a host with a dot or a port, or localhost", host ?? "", "Repositories are written in lowercase.");
   const repository = registry === "docker.io" && !path.includes("/") ? `library/${path}` : path;
   for (const component of path.split("/")) {
     const hint = /[A-Z]/.test(component) ? "Repositories are written in lowercase." : undefined;
