@@ -1,4 +1,5 @@
 export { type CompareOptions, compareTrees, type DeviceNumbers, type Difference, formatDifference } from "./compare.ts";
+export { type ElfLinks, readElfLinks } from "./elf.ts";
 export { checkEpoch, MAX_EPOCH, parseEpoch } from "./epoch.ts";
 export { CoreError, type CoreErrorCode } from "./errors.ts";
 export type { Cause, CauseCode, FoundCause } from "./explain/causes.ts";
