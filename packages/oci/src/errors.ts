@@ -18,6 +18,7 @@ export type OciErrorCode =
   | "DIFF_ID_MISMATCH"
   | "UNSUPPORTED_COMPRESSION"
   | "UNSUPPORTED_LAYER"
+  | "NO_PACKAGES"
   | "BAD_PLATFORM"
   | "BAD_EPOCH"
   | "BAD_CONFIG"

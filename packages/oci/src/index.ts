@@ -58,6 +58,8 @@ export { formatReference, parseReference, type Reference, referenceTarget } from
 export type { Repository } from "./registry/repository.ts";
 export { executionConfig, type ImageSettings } from "./settings.ts";
 export type { Problem } from "./shape.ts";
+export { type InstalledPackage, installedPackages, type PackageManager } from "./split/packages.ts";
+export { type SizeOptions, type SplitOptions, splitByPackages, splitBySize, type TreePart } from "./split/split.ts";
 export { formatEpoch, parseTime } from "./time.ts";
 export {
   type Descriptor,
