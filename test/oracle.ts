@@ -14,6 +14,8 @@ const cache = fileURLToPath(new URL("../node_modules/.cache/imgkit/", import.met
 /** Oracles that need more than a name on the PATH: each says why it is missing, or nothing. */
 const special: Readonly<Record<string, () => string | undefined>> = {
   "tar-1.35": () => (gnuTar135() === undefined ? "GNU tar 1.35 is not installed" : undefined),
+  ovmf: () => (existsSync("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd") ? undefined : "ovmf is not installed"),
+  "busybox-static": () => (existsSync("/bin/busybox") ? undefined : "busybox-static is not installed"),
   "systemd-stub": () => (existsSync("/usr/lib/systemd/boot/efi/linuxx64.efi.stub") ? undefined : "systemd-boot-efi is not installed"),
   ukify: () => (ukify() === undefined ? "ukify of systemd 257 is not extracted, or python3 is not installed" : undefined),
   loop: () => (runs("losetup", "--find") ? undefined : "this machine offers no loop device"),
