@@ -114,8 +114,8 @@ describe("installed in an empty folder", () => {
 
   test.each([
     ["NodeNext", "NodeNext", { lib: ["ES2022"], types: ["node"], typeRoots: [join(root, "node_modules", "@types")] }, ["portable.ts", "node.ts"]],
-    // Without Node's types, as in a browser.
-    ["ESNext", "Bundler", { lib: ["ES2022", "DOM"], types: [] }, ["portable.ts"]],
+    // Without any types but the language's, also for what runs in Node.
+    ["ESNext", "Bundler", { lib: ["ES2022"], types: [] }, ["portable.ts", "node.ts"]],
   ])("it works from strict TypeScript, module %s, resolution %s", (module, moduleResolution, environment, files) => {
     const options = { strict: true, exactOptionalPropertyTypes: true, noEmit: true, skipLibCheck: false, target: "ES2022", module, moduleResolution };
     write("tsconfig.json", JSON.stringify({ compilerOptions: { ...options, ...environment }, files }));

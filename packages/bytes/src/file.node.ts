@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { BytesError } from "./errors.ts";
 import { fileDataRanges, sameContent } from "./holes.node.ts";
 import { type ByteRange, type ByteSource, checkRange } from "./source.ts";
@@ -125,11 +125,23 @@ export function readError(path: string, cause: unknown, offset?: number): BytesE
   return new BytesError("READ_FAILED", `cannot be read: ${(cause as Error).message}`, facts, "system");
 }
 
+/** What a path leads to. Less than Node's own `Stats`, so that these types need no others. */
+export interface PathStat {
+  /** In bytes. */
+  readonly size: number;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  isFile(): boolean;
+  isDirectory(): boolean;
+  isBlockDevice(): boolean;
+}
+
 /**
  * What stands at a path (links are followed), or `undefined` when nothing does.
  * @throws BytesError READ_FAILED (kind system) when the host does not say.
  */
-export function statPath(path: string): Stats | undefined {
+export function statPath(path: string): PathStat | undefined {
   try {
     return statSync(path);
   } catch (cause) {

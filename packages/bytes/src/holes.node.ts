@@ -2,7 +2,7 @@
 // program that this package starts, by its full path, and it gets the open file itself: no name is looked up twice.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { type BigIntStats, existsSync, fstatSync } from "node:fs";
+import { existsSync, fstatSync } from "node:fs";
 import type { ByteRange } from "./source.ts";
 
 const places = ["/usr/sbin/filefrag", "/sbin/filefrag", "/usr/bin/filefrag"];
@@ -22,9 +22,15 @@ const grain = 64 * 1024;
 /** The file systems that say the truth about their extents, by the magic numbers of statfs(2): ext2 to ext4, XFS, btrfs, and overlays. */
 const known = new Set(["ef53", "58465342", "9123683e", "794c7630"]);
 
+/** As much of `AbortSignal` as is needed, so that these types need no others. */
+interface StopSignal {
+  readonly aborted: boolean;
+  addEventListener(type: "abort", listener: () => void): void;
+}
+
 export interface FileRangesOptions {
-  /** Ends the search: it then resolves to undefined. */
-  readonly signal?: AbortSignal;
+  /** An `AbortSignal` that ends the search: it then resolves to undefined. */
+  readonly signal?: StopSignal;
   /** Least number of bytes in holes that is worth the search; default 128 MiB. */
   readonly least?: number;
   /** The program to ask; default: filefrag where distributions have it. */
@@ -41,7 +47,7 @@ export async function fileDataRanges(fd: number, options: FileRangesOptions = {}
   const before = fstatSync(fd, { bigint: true });
   const holes = before.size - before.blocks * 512n;
   if (process.platform !== "linux" || tool === undefined || !before.isFile() || holes < BigInt(Math.max(1, least))) return undefined;
-  const text = await ask(tool, fd, signal);
+  const text = signal?.aborted ? undefined : await ask(tool, fd, signal);
   if (text === undefined || signal?.aborted) return undefined;
   const after = fstatSync(fd, { bigint: true });
   // What was written meanwhile may be in the list or not.
@@ -52,43 +58,48 @@ export async function fileDataRanges(fd: number, options: FileRangesOptions = {}
   return found.ranges;
 }
 
+interface Look {
+  readonly size: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+}
+
 /** Whether a file was not written to between two looks at it. */
-export function sameContent(a: BigIntStats, b: BigIntStats): boolean {
+export function sameContent(a: Look, b: Look): boolean {
   return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
 }
 
 /** What filefrag prints, or undefined when it fails. */
-function ask(tool: string, fd: number, signal: AbortSignal | undefined): Promise<string | undefined> {
+function ask(tool: string, fd: number, signal: StopSignal | undefined): Promise<string | undefined> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let size = 0;
-    const child = start(tool, fd, signal);
+    const child = start(tool, fd);
     if (child === undefined) return resolve(undefined);
     // One that was told to end may hang in the file system for a while: nobody waits for it.
     const leave = (): void => {
+      child.kill("SIGKILL");
       child.unref();
       child.stdout?.destroy();
       resolve(undefined);
     };
     child.once("error", leave);
+    signal?.addEventListener("abort", leave);
     child.once("close", (code) => resolve(code === 0 ? Buffer.concat(chunks).toString("latin1") : undefined));
     child.stdout?.on("data", (chunk: Buffer) => {
       chunks.push(chunk);
       size += chunk.length;
-      if (size <= mostText) return;
-      child.kill("SIGKILL");
-      leave();
+      if (size > mostText) leave();
     });
   });
 }
 
-function start(tool: string, fd: number, signal: AbortSignal | undefined): ChildProcess | undefined {
+function start(tool: string, fd: number): ChildProcess | undefined {
   try {
     return spawn(tool, ["-s", "-e", "/proc/self/fd/3"], {
       stdio: ["ignore", "pipe", "ignore", fd],
       env: { LC_ALL: "C" },
       timeout: patience,
-      ...(signal === undefined ? {} : { signal }),
     });
   } catch {
     // A process that may not start others.

@@ -11,12 +11,11 @@ import {
   realpathSync,
   renameSync,
   rmSync,
-  type Stats,
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { BytesError } from "./errors.ts";
-import { statPath } from "./file.node.ts";
+import { type PathStat, statPath } from "./file.node.ts";
 import { writeStream } from "./output-stream.node.ts";
 import type { ByteStream } from "./source.ts";
 
@@ -119,7 +118,7 @@ export function createOutput(path: string): OutputFile {
 }
 
 /** What replaces a file is open to no more readers than the file was. */
-function keepAccess(fd: number, { mode, uid, gid }: Stats): void {
+function keepAccess(fd: number, { mode, uid, gid }: PathStat): void {
   fchmodSync(fd, mode & 0o777);
   try {
     fchownSync(fd, uid, gid);

@@ -8,6 +8,8 @@ export interface Field<T> {
   /** Length in bytes. */
   readonly length: number;
   get(view: DataView): T;
+  /** Optional: what `get` does, straight from an array at byte `at`; for structures that are read by the thousand. */
+  getFrom?(bytes: Uint8Array, at: number): T;
   /** @throws BytesError FIELD_RANGE when the field cannot hold the value: nothing is ever clamped or cut. */
   put(view: DataView, value: T, name: string): void;
   /** Optional: what `put` does, straight into an array from byte `at`; for structures that are written by the thousand. */
@@ -73,7 +75,7 @@ export function struct<T>(name: string, size: number, fields: Fields<T>): Struct
   const decode = (bytes: Uint8Array, at = 0): T => {
     need(bytes, at);
     const out: Partial<T> = {};
-    for (const key of keys) out[key] = fields[key].get(slot(bytes, at, fields[key]));
+    for (const { key, field } of steps) out[key] = field.getFrom === undefined ? field.get(slot(bytes, at, field)) : field.getFrom(bytes, at + field.at);
     return out as T;
   };
   return {

@@ -42,8 +42,8 @@ interface Exports {
   compress(dictionary: number, length: number, depth: number, nice: number, patience: number, last: number): number;
 }
 
-/** The compiled module. Named here, because Node's own types do not have WebAssembly. */
-export type GzipModule = WebAssembly.Module;
+/** A compiled `WebAssembly.Module`. Not every environment's types have WebAssembly, and these types are to need no others. */
+export type GzipModule = object;
 
 export type ChunkCompressor = (job: ChunkJob) => CompressedChunk;
 
@@ -63,7 +63,7 @@ export interface ChunkSetup {
 
 /** A compressor with an instance of its own (5.3 MiB), in this thread. */
 export async function startChunkCompressor(): Promise<ChunkCompressor> {
-  const module = await gzipModule();
+  const module = (await gzipModule()) as WebAssembly.Module;
   // Not at once, as a worker does it: browsers refuse that for large modules in a page's own thread.
   return createChunkCompressor({ module, dictionarySize: DICTIONARY_SIZE }, { instance: await WebAssembly.instantiate(module) });
 }
@@ -72,8 +72,9 @@ export async function startChunkCompressor(): Promise<ChunkCompressor> {
  * A function that compresses chunks with an instance of the module. It also runs in worker threads, which get it as text: it uses
  * nothing but its arguments and the language.
  */
-export function createChunkCompressor({ module, dictionarySize }: ChunkSetup, { instance }: { readonly instance?: WebAssembly.Instance }): ChunkCompressor {
-  const { memory, CHUNK_START, OUTPUT, checksum, compress } = (instance ?? new WebAssembly.Instance(module)).exports as unknown as Exports;
+export function createChunkCompressor({ module, dictionarySize }: ChunkSetup, { instance }: { readonly instance?: object }): ChunkCompressor {
+  const own = (instance ?? new WebAssembly.Instance(module as WebAssembly.Module)) as WebAssembly.Instance;
+  const { memory, CHUNK_START, OUTPUT, checksum, compress } = own.exports as unknown as Exports;
   return ({ buffer, length, dictionary, parameters, last }) => {
     const bytes = new Uint8Array(memory.buffer);
     bytes.set(buffer.subarray(dictionarySize - dictionary, dictionarySize + length), CHUNK_START.value - dictionary);

@@ -6,8 +6,8 @@ interface Exports {
   readonly run: (messages: number, stride: number, chunks: number, output: number) => void;
 }
 
-/** The compiled module. Named here, because Node's own types do not have WebAssembly. */
-export type SimdModule = WebAssembly.Module;
+/** A compiled `WebAssembly.Module`. Not every environment's types have WebAssembly, and these types are to need no others. */
+export type SimdModule = object;
 
 /**
  * SHA-256 in WebAssembly, four blocks at once: for browsers, and for CPUs without SHA instructions. Resolves to undefined where
@@ -42,7 +42,7 @@ export function simdHasher(module: SimdModule, { hashType, salt, blockSize }: Om
   const pageSize = 65536;
   const digestSize = 32;
   const lanes = 4;
-  const { memory, run } = new WebAssembly.Instance(module).exports as unknown as Exports;
+  const { memory, run } = new WebAssembly.Instance(module as WebAssembly.Module).exports as unknown as Exports;
   const length = salt.length + blockSize;
   // FIPS 180-4 section 5.1.1: a one bit, zeros, and the length in bits as 64 bits big-endian.
   const stride = Math.ceil((length + 9) / 64) * 64;
