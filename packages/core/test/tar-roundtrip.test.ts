@@ -165,6 +165,30 @@ test("progress is told after each chunk, and ends with the archive's size", asyn
   expect(size % 10_240).toBe(0);
 });
 
+/** An archive whose reads are counted. */
+function counted(archive: Uint8Array): { source: ByteSource; reads: () => number; bytes: () => number } {
+  let [reads, read] = [0, 0];
+  const source: ByteSource = {
+    size: archive.length,
+    read(start, end) {
+      reads += 1;
+      read += end - start;
+      return archive.slice(start, end);
+    },
+  };
+  return { source, reads: () => reads, bytes: () => read };
+}
+
+test("small entries are read many at once, and what stands between the headers of large ones is not read", async () => {
+  const small = counted(await tarBytes(Tree.from(Array.from({ length: 2000 }, (_, i) => file(`${"long/".repeat(30)}${i}`, memorySource(new Uint8Array(9)))))));
+  expect((await readTar(small.source)).tree.size).toBe(2031);
+  expect(small.reads()).toBeLessThan(100);
+  const large = counted(await tarBytes(Tree.from(Array.from({ length: 50 }, (_, i) => file(String(i), zeroSource(300_000))))));
+  await readTar(large.source);
+  expect(large.reads()).toBeLessThan(60);
+  expect(large.bytes()).toBeLessThan(60 * 8192);
+});
+
 test("an archive that stands inside another source is read there", async () => {
   const written = await tarBytes(fixtureTree());
   const inside = concatSource([memorySource(new Uint8Array(777).fill(1)), memorySource(written), memorySource(new Uint8Array(5).fill(1))]);

@@ -55,6 +55,7 @@ export const tarHeader: Struct<TarHeader> = struct<TarHeader>("tar header", BLOC
 /** Where the checksum stands: six octal digits, NUL, space. It is no part of the table, since it covers the other fields. */
 const CHECKSUM_AT = 148;
 const CHECKSUM_LENGTH = 8;
+const SPACE = 0x20;
 
 /** The 512 bytes of a header, checksum included. */
 export function encodeTarHeader(header: TarHeader): Uint8Array {
@@ -67,11 +68,8 @@ export function encodeTarHeader(header: TarHeader): Uint8Array {
 export function encodeTarHeaderInto(bytes: Uint8Array, at: number, header: TarHeader): void {
   bytes.fill(0, at, at + BLOCK);
   tarHeader.encodeInto(bytes, at, header);
-  // The checksum's own field counts as spaces.
-  let sum = CHECKSUM_LENGTH * 0x20;
-  for (let i = at; i < at + BLOCK; i++) sum += bytes[i] as number;
-  putOctal(bytes, at + CHECKSUM_AT, 6, sum);
-  bytes[at + CHECKSUM_AT + 7] = 0x20;
+  putOctal(bytes, at + CHECKSUM_AT, 6, checksum(bytes, at));
+  bytes[at + CHECKSUM_AT + 7] = SPACE;
 }
 
 /** The last `digits` octal digits of a number that is not negative. Its bits may be more than 32. */
@@ -95,7 +93,7 @@ export function decodeTarHeader(block: Uint8Array, path: string, offset: number)
       path,
       offset,
       field: "chksum",
-      expected: checksums(block).unsigned.toString(8),
+      expected: checksum(block, 0).toString(8),
       found: stored === undefined ? "no number" : stored.toString(8),
       hint: "The file is damaged, or it is no tar.",
     });
@@ -109,25 +107,29 @@ export function decodeTarHeader(block: Uint8Array, path: string, offset: number)
 }
 
 function storedChecksum(block: Uint8Array): number | undefined {
-  return parseNumber(block.subarray(CHECKSUM_AT, CHECKSUM_AT + CHECKSUM_LENGTH));
+  return numberAt(block, CHECKSUM_AT, CHECKSUM_LENGTH);
 }
 
 /** Whether the 512 bytes carry their own checksum: of unsigned characters, or of signed ones as old tars summed them. */
 export function tarChecksumFits(block: Uint8Array): boolean {
-  const { unsigned, signed } = checksums(block);
   const stored = storedChecksum(block);
-  return stored === unsigned || stored === signed;
+  const unsigned = checksum(block, 0);
+  // A sum of signed characters is smaller by 256 for each byte from 128 on, and most headers have none.
+  return stored === unsigned || (stored !== undefined && stored < unsigned && stored === unsigned - 256 * highBytes(block));
 }
 
-function checksums(block: Uint8Array): { unsigned: number; signed: number } {
-  let unsigned = 0;
+/** The sum of a header's bytes from `at` on; the checksum's own field counts as spaces. */
+function checksum(bytes: Uint8Array, at: number): number {
+  let sum = CHECKSUM_LENGTH * SPACE;
+  for (let i = at; i < at + BLOCK; i++) sum += bytes[i] as number;
+  for (let i = at + CHECKSUM_AT; i < at + CHECKSUM_AT + CHECKSUM_LENGTH; i++) sum -= bytes[i] as number;
+  return sum;
+}
+
+function highBytes(block: Uint8Array): number {
   let high = 0;
-  for (let i = 0; i < BLOCK; i++) {
-    const byte = i >= CHECKSUM_AT && i < CHECKSUM_AT + CHECKSUM_LENGTH ? 0x20 : (block[i] ?? 0);
-    unsigned += byte;
-    if (byte > 0x7f) high++;
-  }
-  return { unsigned, signed: unsigned - 256 * high };
+  for (let i = 0; i < BLOCK; i++) if ((i < CHECKSUM_AT || i >= CHECKSUM_AT + CHECKSUM_LENGTH) && (block[i] as number) > 0x7f) high += 1;
+  return high;
 }
 
 /**
@@ -135,48 +137,68 @@ function checksums(block: Uint8Array): { unsigned: number; signed: number } {
  * Undefined when it is neither, or no safe integer.
  */
 export function parseNumber(field: Uint8Array): number | undefined {
-  const first = field[0] ?? 0;
-  if (first & 0x80) {
-    const negative = (first & 0x40) !== 0;
-    let value = BigInt(negative ? (first & 0x7f) - 0x80 : first & 0x7f);
-    for (const byte of field.subarray(1)) value = value * 256n + BigInt(byte);
-    const number = Number(value);
-    return Number.isSafeInteger(number) ? number : undefined;
+  return numberAt(field, 0, field.length);
+}
+
+function numberAt(bytes: Uint8Array, start: number, length: number): number | undefined {
+  const first = bytes[start] ?? 0;
+  if (first & 0x80) return base256(bytes.subarray(start, start + length));
+  const end = start + length;
+  let at = start;
+  while (at < end && bytes[at] === SPACE) at++;
+  const digits = at;
+  let value = 0;
+  for (; at < end; at++) {
+    const digit = (bytes[at] as number) - 0x30;
+    if (digit < 0 || digit > 7) break;
+    value = value * 8 + digit;
   }
-  let text = "";
-  for (const byte of field) text += String.fromCharCode(byte);
-  const match = /^ *([0-7]*)[ \0]*$/.exec(text.replace(/\0.*$/s, ""));
-  if (match === null) return undefined;
-  // Digits behind a NUL are the number to GNU tar and Go, and nothing to Python.
-  if (match[1] === "" && !/^[ \0]*$/.test(text)) return undefined;
-  return Number.parseInt(match[1] || "0", 8);
+  const none = at === digits;
+  while (at < end && bytes[at] === SPACE) at++;
+  // Digits behind a NUL are the number to GNU tar and Go, and nothing to Python: without one before it, only spaces and NULs may follow.
+  if (none) while (at < end && (bytes[at] === SPACE || bytes[at] === 0)) at++;
+  return at === end || (!none && bytes[at] === 0) ? value : undefined;
+}
+
+function base256(field: Uint8Array): number | undefined {
+  const first = field[0] ?? 0;
+  const negative = (first & 0x40) !== 0;
+  let value = BigInt(negative ? (first & 0x7f) - 0x80 : first & 0x7f);
+  for (const byte of field.subarray(1)) value = value * 256n + BigInt(byte);
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : undefined;
 }
 
 function bytesOf(view: DataView): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }
 
+type GetFrom<T> = NonNullable<Field<T>["getFrom"]>;
 type PutInto<T> = NonNullable<Field<T>["putInto"]>;
 
 /** A field whose bytes are read and written as an array's. */
-function field<T>(at: number, length: number, get: (bytes: Uint8Array) => T, putInto: PutInto<T>, show: (value: T) => string): Field<T> {
+function field<T>(at: number, length: number, getFrom: GetFrom<T>, putInto: PutInto<T>, show: (value: T) => string): Field<T> {
   return {
     at,
     length,
-    get: (view) => get(bytesOf(view)),
+    get: (view) => getFrom(bytesOf(view), 0),
+    getFrom,
     put: (view, value, name) => putInto(bytesOf(view), 0, value, name),
     putInto,
     show,
   };
 }
 
+const empty = new Uint8Array(0);
+
 function text(at: number, length: number, isWhole = false): Field<Uint8Array> {
   return field(
     at,
     length,
-    (bytes) => {
-      const end = isWhole ? -1 : bytes.indexOf(0);
-      return bytes.slice(0, end < 0 ? length : end);
+    (bytes, start) => {
+      if (!isWhole && bytes[start] === 0) return empty;
+      const end = isWhole ? -1 : bytes.indexOf(0, start);
+      return bytes.slice(start, end < 0 ? start + length : Math.min(end, start + length));
     },
     (bytes, start, value, name) => {
       if (value.length > length) throw new RangeError(`${name} holds ${length} bytes, got ${value.length}`);
@@ -190,8 +212,8 @@ function octal(at: number, length: 8 | 12): Field<number> {
   return field(
     at,
     length,
-    (bytes) => {
-      const value = parseNumber(bytes);
+    (bytes, start) => {
+      const value = numberAt(bytes, start, length);
       if (value === undefined) throw new RangeError(`not a number in the ${length} bytes at byte ${at} of the header`);
       return value;
     },
@@ -214,7 +236,7 @@ function device(at: number): Field<number | undefined> {
   return field(
     at,
     8,
-    parseNumber,
+    (bytes, start) => numberAt(bytes, start, 8),
     (bytes, start, value, name) => {
       if (value !== undefined) put(bytes, start, value, name);
     },
@@ -226,7 +248,7 @@ function flag(at: number): Field<string> {
   return field(
     at,
     1,
-    (bytes) => String.fromCharCode(bytes[0] ?? 0),
+    (bytes, start) => String.fromCharCode(bytes[start] ?? 0),
     (bytes, start, value) => {
       bytes[start] = value.charCodeAt(0);
     },

@@ -1,4 +1,4 @@
-import { type ByteSource, decodeName } from "@imgkit/bytes";
+import { type ByteSource, decodeName, isZero } from "@imgkit/bytes";
 import { CoreError, type CoreErrorCode } from "../errors.ts";
 import { noXattrs } from "../node.ts";
 import type { Overrides } from "./entry.ts";
@@ -6,6 +6,7 @@ import { BLOCK, decodeTarHeader, type TarHeader } from "./header.ts";
 import type { TarLimits } from "./limits.ts";
 import { type PaxRecords, parsePaxRecords } from "./pax.ts";
 import { joinSparsePairs } from "./sparse.ts";
+import { Window } from "./window.ts";
 
 /** An entry's own header, with all that came before it and speaks of it. */
 export interface Member extends Overrides {
@@ -35,12 +36,14 @@ export class MemberReader {
   #metadata = 0;
 
   readonly #endRequired: boolean;
+  readonly #window: Window;
 
   constructor(source: ByteSource, name: string, limits: TarLimits, end: "required" | "optional") {
     this.source = source;
     this.name = name;
     this.limits = limits;
     this.#endRequired = end === "required";
+    this.#window = new Window(source);
   }
 
   /** The next entry; undefined at the end of the archive. */
@@ -52,8 +55,10 @@ export class MemberReader {
       const offset = this.at;
       const before = local !== undefined || longName !== undefined || longLink !== undefined;
       if (!this.#endRequired && !before && offset >= this.source.size) return undefined;
-      const block = await this.bytes(BLOCK, "a header, or the two zero blocks that end a tar");
-      if (block.every((byte) => byte === 0)) {
+      const pending = this.bytes(BLOCK, "a header, or the two zero blocks that end a tar");
+      // Nearly always it is there: a turn of waiting for each header would cost more than its reading.
+      const block = pending instanceof Uint8Array ? pending : await pending;
+      if (block[0] === 0 && isZero(block)) {
         if (before) this.refuse("TAR_TRUNCATED", "the archive ends after an extended header", offset);
         await this.#end();
         return undefined;
@@ -81,7 +86,7 @@ export class MemberReader {
           longLink = trimNul(await this.#headerData(header, offset));
           break;
         default: {
-          const records: PaxRecords = local === undefined && this.#global.size === 0 ? noXattrs : new Map([...this.#global, ...(local ?? [])]);
+          const records: PaxRecords = this.#global.size === 0 ? (local ?? noXattrs) : new Map([...this.#global, ...(local ?? [])]);
           const newGlobals = this.#newGlobals;
           if (newGlobals.size > 0) this.#newGlobals = new Map();
           return { header, offset, records, longName, longLink, newGlobals };
@@ -91,7 +96,7 @@ export class MemberReader {
   }
 
   /** Reads on from `at`. */
-  async bytes(length: number, what: string): Promise<Uint8Array> {
+  bytes(length: number, what: string): Uint8Array | Promise<Uint8Array> {
     const start = this.at;
     if (start + length > this.source.size) {
       throw new CoreError("TAR_TRUNCATED", "the archive ends too early", {
@@ -103,7 +108,7 @@ export class MemberReader {
       });
     }
     this.at = start + length;
-    return this.source.read(start, start + length);
+    return this.#window.read(start, start + length);
   }
 
   /** Counts what a tree will hold in memory besides its nodes. */
@@ -163,8 +168,8 @@ export class MemberReader {
     for (let at = this.at; at < this.source.size; ) {
       const end = Math.min(this.source.size, at + (1 << 18));
       const bytes = await this.source.read(at, end);
-      const found = bytes.findIndex((byte) => byte !== 0);
-      if (found >= 0) {
+      if (!isZero(bytes)) {
+        const found = bytes.findIndex((byte) => byte !== 0);
         throw new CoreError("TAR_TRAILING_DATA", "data after the end of the archive", {
           path: this.name,
           offset: at + found,

@@ -216,7 +216,7 @@ class TarReader {
 
   async #sparse({ header, offset, records }: Member): Promise<SparseFile | undefined> {
     const members = this.#members;
-    const read = (length: number): Promise<Uint8Array> => members.bytes(length, "a sparse map");
+    const read = async (length: number): Promise<Uint8Array> => members.bytes(length, "a sparse map");
     const keep = (bytes: number): void => members.keep(bytes, offset);
     const context = { name: members.name, offset, limits: members.limits, read, keep };
     if (header.typeflag !== "S") return paxSparseFile(records, context);
