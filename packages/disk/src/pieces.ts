@@ -70,24 +70,28 @@ export function bytesPiece(start: number, length: number, bytes: () => Uint8Arra
   return { start, end: start + length, fill: (part, from) => part.set(bytes().subarray(from, from + part.length)) };
 }
 
-/** A file's content. @throws DiskError CONTENT_CHANGED, from `fill`, when it gives another number of bytes than was asked for. */
-export function contentPiece(start: number, { path, content }: FileNode): Piece {
+/** A file's content, whole. */
+export function contentPiece(start: number, node: FileNode): Piece {
+  const { content } = node;
   return {
     start,
     end: start + content.size,
     ...(content.dataRanges === undefined ? {} : { dataRanges: content.dataRanges.bind(content) }),
-    async fill(part, from) {
-      if (content.readInto !== undefined) return content.readInto(part, from);
-      const bytes = await content.read(from, from + part.length);
-      if (bytes.length !== part.length) {
-        throw new DiskError("CONTENT_CHANGED", "a content gave another number of bytes than was asked for", {
-          path,
-          offset: from,
-          expected: `${part.length} bytes`,
-          found: `${bytes.length}`,
-        });
-      }
-      part.set(bytes);
-    },
+    fill: (part, from) => fillContent(node, part, from),
   };
+}
+
+/** Fills `part` from byte `from` of a file's content. @throws DiskError CONTENT_CHANGED when that gives another number of bytes than was asked for. */
+export async function fillContent({ path, content }: FileNode, part: Uint8Array, from: number): Promise<void> {
+  if (content.readInto !== undefined) return content.readInto(part, from);
+  const bytes = await content.read(from, from + part.length);
+  if (bytes.length !== part.length) {
+    throw new DiskError("CONTENT_CHANGED", "a content gave another number of bytes than was asked for", {
+      path,
+      offset: from,
+      expected: `${part.length} bytes`,
+      found: `${bytes.length}`,
+    });
+  }
+  part.set(bytes);
 }

@@ -1,9 +1,10 @@
 // An EROFS image as a source: any range can be had on demand, so an image of any size takes the memory of its tree.
 // See format.ts for the subset, layout.ts for what stands where.
 
-import { type ByteRange, type ByteSource, checkRange, encodeName, parseUuid } from "@imgkit/bytes";
-import type { FileNode, Tree } from "@imgkit/core";
+import { type ByteRange, encodeName, parseUuid } from "@imgkit/bytes";
+import type { Tree } from "@imgkit/core";
 import { DiskError } from "../errors.ts";
+import { bytesPiece, fillContent, type Piece, type PieceSource, pieceSource } from "../pieces.ts";
 import { copyOverlap, encodeHead, encodeInode, readDirectory, readLinkText, type SuperValues } from "./encode.ts";
 import { type ErofsExtent, ExtentList } from "./extents.ts";
 import { findIdentical } from "./identical.ts";
@@ -22,12 +23,10 @@ export interface ErofsOptions {
  * An EROFS image, `erofs/1`: a source of its bytes. Reading it from start to end reads every byte of content once, and of
  * identical files only the first.
  */
-export interface ErofsImage extends ByteSource {
+export interface ErofsImage extends PieceSource {
   readonly inodeCount: number;
-  readInto(target: Uint8Array, start: number): Promise<void>;
   /** Where each part of the tree stands, ascending and disjoint. What lies between is zero. */
   extents(): readonly ErofsExtent[];
-  dataRanges(): Promise<readonly ByteRange[]>;
 }
 
 /**
@@ -39,20 +38,9 @@ export interface ErofsImage extends ByteSource {
 export async function createErofs(tree: Tree, options: ErofsOptions): Promise<ErofsImage> {
   const values = checkOptions(options);
   const layout = layoutTree(tree, BigInt(options.epoch), await findIdentical(tree));
-  const image = new PieceReader(layout, values);
   return {
-    size: layout.size,
+    ...pieceSource(layout.size, listPieces(layout, values)),
     inodeCount: layout.inodes.length,
-    async read(start, end) {
-      checkRange(layout.size, start, end);
-      const out = new Uint8Array(end - start);
-      await image.readInto(out, start);
-      return out;
-    },
-    async readInto(target, start) {
-      checkRange(layout.size, start, start + target.length);
-      await image.readInto(target, start);
-    },
     extents: () => listExtents(layout),
     dataRanges: () => dataRanges(layout),
   };
@@ -69,21 +57,17 @@ function checkOptions({ epoch, uuid, volumeName = "" }: ErofsOptions): SuperValu
   return { epoch, uuid: parseUuid(uuid), volumeName: padded };
 }
 
-interface Piece {
-  readonly inode: PlacedInode;
-  readonly part: "inode" | "data";
-  readonly start: number;
-  readonly end: number;
-}
-
-function listPieces({ inodes }: ErofsLayout): Piece[] {
+/** The head, then inodes and blocks as they stand; each is made when its bytes are asked for. */
+function listPieces(layout: ErofsLayout, values: SuperValues): Piece[] {
+  const head = encodeHead(layout, values);
   const pieces: Piece[] = [];
-  for (const inode of inodes) {
+  for (const inode of layout.inodes) {
     const { at, headSize, size, blockBytes, blocksAt } = inode;
-    pieces.push({ inode, part: "inode", start: at, end: at + headSize + (size - blockBytes) });
-    if (blockBytes > 0 && !inode.shares) pieces.push({ inode, part: "data", start: blocksAt, end: blocksAt + blockBytes });
+    pieces.push({ start: at, end: at + headSize + (size - blockBytes), fill: (part, from) => fillInode(layout, inode, part, from) });
+    if (blockBytes > 0 && !inode.shares)
+      pieces.push({ start: blocksAt, end: blocksAt + blockBytes, fill: (part, from) => fillData(layout, inode, part, from) });
   }
-  return pieces.sort((a, b) => a.start - b.start);
+  return [bytesPiece(0, head.length, () => head), ...pieces.sort((a, b) => a.start - b.start)];
 }
 
 function listExtents({ inodes, sharedXattrs }: ErofsLayout): ErofsExtent[] {
@@ -108,72 +92,18 @@ async function dataRanges({ inodes, metadataEnd }: ErofsLayout): Promise<ByteRan
   return out;
 }
 
-class PieceReader {
-  readonly pieces: readonly Piece[];
-  readonly #layout: ErofsLayout;
-  readonly #head: Uint8Array;
-
-  constructor(layout: ErofsLayout, values: SuperValues) {
-    this.#layout = layout;
-    this.#head = encodeHead(layout, values);
-    this.pieces = listPieces(layout);
-  }
-
-  /** Fills `target` with the image's bytes from `start` on. */
-  async readInto(target: Uint8Array, start: number): Promise<void> {
-    const { pieces } = this;
-    const end = start + target.length;
-    target.fill(0);
-    copyOverlap(target, start, this.#head, 0);
-    for (let i = firstEndingAfter(pieces, start); i < pieces.length; i++) {
-      const piece = pieces[i] as Piece;
-      if (piece.start >= end) break;
-      const from = Math.max(start, piece.start);
-      const part = target.subarray(from - start, Math.min(end, piece.end) - start);
-      if (piece.part === "inode") await this.#inode(piece.inode, from - piece.start, part);
-      else await this.#data(piece.inode, from - piece.start, part);
-    }
-  }
-
-  /** Fills `part` from byte `start` of an inode with its xattrs and inline data. */
-  async #inode(inode: PlacedInode, start: number, part: Uint8Array): Promise<void> {
-    const { size, blockBytes, headSize } = inode;
-    copyOverlap(part, start, encodeInode(this.#layout, inode), 0);
-    const from = Math.max(start, headSize);
-    const end = start + part.length;
-    if (blockBytes < size && from < end) await this.#data(inode, blockBytes + from - headSize, part.subarray(from - start));
-  }
-
-  /** Fills `part` from byte `start` of an inode's data. */
-  async #data(inode: PlacedInode, start: number, part: Uint8Array): Promise<void> {
-    const { node } = inode;
-    if (node.type === "file") await readContent(node, start, part);
-    else if (node.type === "symlink") part.set(readLinkText(node.target, start, start + part.length));
-    else if (isDirectory(inode)) part.set(readDirectory(this.#layout, inode, start, start + part.length));
-  }
+/** Fills `part` from byte `start` of an inode with its xattrs and inline data. */
+async function fillInode(layout: ErofsLayout, inode: PlacedInode, part: Uint8Array, start: number): Promise<void> {
+  const { size, blockBytes, headSize } = inode;
+  copyOverlap(part, start, encodeInode(layout, inode), 0);
+  const from = Math.max(start, headSize);
+  if (blockBytes < size && from < start + part.length) await fillData(layout, inode, part.subarray(from - start), blockBytes + from - headSize);
 }
 
-async function readContent({ path, content }: FileNode, start: number, part: Uint8Array): Promise<void> {
-  if (content.readInto !== undefined) return content.readInto(part, start);
-  const bytes = await content.read(start, start + part.length);
-  if (bytes.length !== part.length) {
-    throw new DiskError("CONTENT_CHANGED", "a content gave another number of bytes than was asked for", {
-      path,
-      offset: start,
-      expected: `${part.length} bytes`,
-      found: `${bytes.length}`,
-    });
-  }
-  part.set(bytes);
-}
-
-function firstEndingAfter(pieces: readonly Piece[], position: number): number {
-  let low = 0;
-  let high = pieces.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((pieces[middle] as Piece).end <= position) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+/** Fills `part` from byte `start` of an inode's data. */
+async function fillData(layout: ErofsLayout, inode: PlacedInode, part: Uint8Array, start: number): Promise<void> {
+  const { node } = inode;
+  if (node.type === "file") await fillContent(node, part, start);
+  else if (node.type === "symlink") part.set(readLinkText(node.target, start, start + part.length));
+  else if (isDirectory(inode)) part.set(readDirectory(layout, inode, start, start + part.length));
 }
