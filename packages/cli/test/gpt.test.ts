@@ -417,3 +417,19 @@ describe("the tools of the field", () => {
     expect((await show(disk)).partitions).toHaveLength(4);
   });
 });
+
+test("a hybrid MBR is refused with what to do, by edit and by stamp, and replaced on request", async () => {
+  const disk = makeDisk("hybrid");
+  const bytes = fs.readFileSync(disk);
+  bytes.set([0, 0, 0, 0, 0x0c, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0], 462);
+  fs.writeFileSync(disk, bytes);
+  for (const args of [
+    ["gpt", "edit", disk, "-c", "1:boot"],
+    ["verity", "stamp", disk],
+  ]) {
+    expectFailure(await here(args), 2, /hybrid MBR.*found a partition of type 0x0c.*--replace-mbr/);
+    expect(fs.readFileSync(disk).equals(bytes)).toBe(true);
+  }
+  expect((await here(["gpt", "edit", disk, "-c", "1:boot", "--replace-mbr", "-q"])).code).toBe(0);
+  expect((await here(["gpt", "verify", disk])).code).toBe(0);
+});

@@ -15,6 +15,7 @@ export type VerityErrorCode =
   | "OVERLAP"
   | "NOT_GPT"
   | "BAD_GPT"
+  | "HYBRID_MBR"
   | "WORKER_FAILED";
 
 export class VerityError extends ImgkitError<VerityErrorCode> {}

@@ -31,6 +31,7 @@ export {
   addPartition,
   defaultAlignment,
   freeRanges,
+  type GptUpdateOptions,
   gptUpdate,
   removePartition,
   resizeTable,

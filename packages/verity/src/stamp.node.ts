@@ -3,7 +3,7 @@ import { createOutput, type FileSource, type OutputFile, openFile, readFully } f
 import { type BuiltTree, layoutFor } from "./build.ts";
 import { architectureTypes, partitionFlags, partitionTypeName, rootHashUuids } from "./discoverable.ts";
 import { VerityError } from "./errors.ts";
-import { addPartition, defaultAlignment, gptUpdate, resizeTable, updatePartition } from "./gpt/edit.ts";
+import { addPartition, defaultAlignment, type GptUpdateOptions, gptUpdate, resizeTable, updatePartition } from "./gpt/edit.ts";
 import { type GptRead, readGpt } from "./gpt/read.ts";
 import type { GptPartition, GptTable } from "./gpt/table.ts";
 import { arraySectors } from "./gpt/table.ts";
@@ -24,7 +24,7 @@ export interface StampPair {
   readonly verityType?: string;
 }
 
-export interface StampOptions extends VerityParams, ThreadOptions {
+export interface StampOptions extends VerityParams, ThreadOptions, GptUpdateOptions {
   /** UUID of every superblock. */
   readonly uuid: string;
   /** Default: every root and usr partition of the disk. */
@@ -50,7 +50,7 @@ export interface StampResult {
  * Protects data partitions of a ready disk image by verity: builds the trees, adds or fills the verity partitions, and gives each
  * pair the UUIDs that announce its root hash. The disk grows when there is no room. `target` may be `source`: it appears whole
  * or not at all, so a stopped run leaves the old disk.
- * @throws VerityError NOT_GPT; BAD_GPT naming the partition; BAD_DATA_SIZE when a data partition is no whole number of blocks;
+ * @throws VerityError NOT_GPT; HYBRID_MBR; BAD_GPT naming the partition; BAD_DATA_SIZE when a data partition is no whole number of blocks;
  * TOO_LARGE when a given verity partition cannot hold its tree. BytesError as `openFile` and `createOutput`.
  */
 export async function stampDisk(source: string, target: string, options: StampOptions): Promise<StampResult> {
@@ -58,6 +58,8 @@ export async function stampDisk(source: string, target: string, options: StampOp
   try {
     const read = await readGpt(disk);
     const plan = planStamp(read.table, options);
+    // What cannot be written is better known before the disk is copied.
+    gptUpdate(read, plan.table, options);
     const output = createOutput(target);
     try {
       const result = await writeStamped(disk, output, read, plan, options);
@@ -192,7 +194,7 @@ async function writeStamped(disk: FileSource, output: OutputFile, read: GptRead,
     built.push(await buildTreeInFiles(from, { fd: output.fd, path: output.path, start: tree.start }, { ...options, superblock: true, hashOffset: 0 }));
   }
   const table = announced(plan, built);
-  for (const { offset, bytes } of gptUpdate(read, table)) output.writeAt(offset, bytes);
+  for (const { offset, bytes } of gptUpdate(read, table, options)) output.writeAt(offset, bytes);
   const pairs = plan.pairs.map(({ data, verity }, i) => ({
     data: partitionOf(table, data),
     verity: partitionOf(table, verity),

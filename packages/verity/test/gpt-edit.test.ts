@@ -149,3 +149,51 @@ oracle("sfdisk", "sgdisk")("a table made by sfdisk survives an edit: both tools 
     rmSync(folder, { recursive: true });
   }
 });
+
+describe("an MBR that names partitions of its own", () => {
+  const table = addPartition(empty, { ...home, uuid: uuidOf(1), size: 1 << 20 });
+  const changed = updatePartition(table, 1, { name: "other" });
+  const withRecord = (type: number, at = 462): SparseDisk => {
+    const disk = diskOf(table);
+    disk.put(0, new Uint8Array(440).fill(7));
+    disk.put(at + 4, Uint8Array.of(type));
+    disk.put(at + 8, Uint8Array.of(0, 8, 0, 0, 0, 8, 0, 0));
+    return disk;
+  };
+
+  test.each([
+    ["beside the protective record", [0x0c], withRecord(0x0c), "found a partition of type 0x0c"],
+    ["in its place", [0x83], withRecord(0x83, 446), "found a partition of type 0x83"],
+  ])("%s is not replaced unless that is wanted, and boot code stays", async (_, mbrTypes, disk, found) => {
+    const read = await readGpt(disk);
+    expect(read.mbrTypes).toEqual(mbrTypes);
+    const refused = expect.objectContaining({ code: "HYBRID_MBR", kind: "input", message: expect.stringContaining(found) });
+    expect(() => gptUpdate(read, changed)).toThrow(refused);
+    for (const { offset, bytes } of gptUpdate(read, changed, { replaceMbr: true })) disk.put(offset, bytes);
+    expect(await verifyGpt(disk)).toEqual([]);
+    expect(disk.read(0, 440)).toEqual(new Uint8Array(440).fill(7));
+  });
+
+  test.each([
+    ["no record at all", 0, 446],
+    ["a second protective record", 0xee, 462],
+  ])("is not one with %s: an edit mends that", async (_, type, at) => {
+    const disk = withRecord(type, at);
+    const read = await readGpt(disk);
+    expect(read.mbrTypes).toEqual([]);
+    for (const { offset, bytes } of gptUpdate(read, changed)) disk.put(offset, bytes);
+    expect(await verifyGpt(disk)).toEqual([]);
+  });
+
+  oracle("sgdisk")("is told where sgdisk has made one", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "imgkit-hybrid-"));
+    const path = join(folder, "disk");
+    writeFileSync(path, diskOf(table).read(0, table.sectors * 512));
+    execFileSync("sgdisk", ["--hybrid=1", path], { stdio: "ignore" });
+    const read = await readGpt(memorySource(readFileSync(path)));
+    rmSync(folder, { recursive: true });
+    expect(read.table).toEqual(table);
+    expect(read.mbrTypes).toHaveLength(1);
+    expect(() => gptUpdate(read, changed)).toThrow(expect.objectContaining({ code: "HYBRID_MBR" }));
+  });
+});

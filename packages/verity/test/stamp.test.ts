@@ -268,3 +268,14 @@ oracleRoot(
     { designator: "root-verity", fstype: "DM_verity_hash" },
   ]);
 });
+
+test("a hybrid MBR is refused before anything is written, and replaced where that is wanted", async () => {
+  const { path, bytes } = makeDisk();
+  bytes.set([0x00, 0, 0, 0, 0x0c, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0], 462);
+  writeFileSync(path, bytes);
+  const target = `${path}-stamped`;
+  await expect(stampDisk(path, target, params)).rejects.toMatchObject({ code: "HYBRID_MBR" });
+  expect(readdirSync(folder).some((name) => name.includes("-stamped"))).toBe(false);
+  await stampDisk(path, target, { ...params, replaceMbr: true });
+  expect(await verifyGpt(memorySource(readFileSync(target)))).toEqual([]);
+});

@@ -28,6 +28,7 @@ interface EditOptions extends GptOptions, RecordOptions {
   readonly seed?: string;
   readonly dryRun?: boolean;
   readonly moveSecondHeader?: boolean;
+  readonly replaceMbr?: boolean;
 }
 
 export function addGpt(program: Command, context: Context): void {
@@ -131,6 +132,7 @@ function addEdit(command: Command, context: Context): void {
   command
     .option("-e, --move-second-header", "after the disk grew: move the backup to its end and use the new space; also mends a damaged copy")
     .option("--seed <uuid>", "derive the UUIDs of new partitions from this, as systemd-repart does (default: the disk's GUID)", parseGuidText)
+    .option("--replace-mbr", "put a protective MBR in the place of a hybrid one, which is refused otherwise")
     .option("--dry-run", "show the table that would be written, and write nothing")
     .addHelpText("after", editHelp)
     .action((disk: string, options: EditOptions) => edit(disk, operations, options, context));
@@ -156,7 +158,7 @@ async function edit(path: string, operations: readonly Operation[], options: Edi
     const found = await readGpt(disk, readOptions(options));
     const wanted = edited(found.table, operations, options);
     // Encoding is what checks the table as a whole, so a dry run encodes as well.
-    const parts = gptUpdate(found, wanted);
+    const parts = gptUpdate(found, wanted, { replaceMbr: options.replaceMbr === true });
     if (dryRun) return { read: found, table: wanted };
     if (output === undefined) writeInPlace(path, parts);
     else await writeCopy(disk, output, parts, progress);

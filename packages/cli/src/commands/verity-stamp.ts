@@ -19,6 +19,7 @@ interface StampCommandOptions extends ParamOptions, OutputOptions, RecordOptions
   readonly pair?: readonly PairText[];
   readonly uuid?: string;
   readonly seed: string;
+  readonly replaceMbr?: boolean;
 }
 
 /** A pair as the user names it: partitions by number or by name. */
@@ -48,6 +49,7 @@ export function addStamp(verity: Command, context: Context): void {
     .option("--pair <data>", "a data partition by number, name or type: DATA[,verity=N][,type=TYPE of a new verity partition]; may be given again", collectPair)
     .option("--uuid <uuid>", "of every superblock (default: derived from the seed)")
     .option("--seed <uuid>", "what salt and UUID derive from unless given", defaultSeed)
+    .option("--replace-mbr", "put a protective MBR in the place of a hybrid one, which is refused otherwise")
     .addHelpText("after", help)
     .action((disk: string, options: StampCommandOptions) => stamp(disk, options, context));
   addRecordOption(addOutputOptions(command));
@@ -106,6 +108,7 @@ async function stamp(path: string, options: StampCommandOptions, context: Contex
     ...params,
     uuid,
     ...(pairs === undefined ? {} : { pairs }),
+    replaceMbr: options.replaceMbr === true,
     onProgress: (done, total) => progress.update(done, total),
   }).finally(() => progress.end());
   if (options.record !== undefined) {

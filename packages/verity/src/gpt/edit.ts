@@ -103,13 +103,30 @@ function checked(table: GptTable): GptTable {
   return result;
 }
 
+export interface GptUpdateOptions {
+  /** Whether a protective MBR may take the place of one that names partitions of its own (a hybrid MBR). Default false. */
+  readonly replaceMbr?: boolean;
+}
+
+function hybrid(types: readonly number[]): VerityError {
+  const found = `${types.length === 1 ? "a partition" : "partitions"} of type ${types.map((type) => `0x${type.toString(16).padStart(2, "0")}`).join(", ")}`;
+  return new VerityError("HYBRID_MBR", "the MBR names partitions of its own, as a hybrid MBR does, and would no longer do so", {
+    offset: mbr.records,
+    expected: "a protective MBR",
+    found,
+    hint: "Where nothing boots by it, allow a protective MBR in its place (replaceMbr; --replace-mbr).",
+  });
+}
+
 /**
  * What to write, in this order and each synced, so that a disk has another table: the copy that `old` was not read from
  * comes first, so that at any time one copy is whole. Boot code stays. A backup that the disk outgrew is wiped where no partition takes its place.
- * @throws VerityError BAD_GPT when entries of another size than 128 bytes, or an array elsewhere than at sector 2, would have to be kept.
+ * @throws VerityError BAD_GPT when entries of another size than 128 bytes, or an array elsewhere than at sector 2, would have to be kept, and
+ * HYBRID_MBR when the MBR names partitions of its own, unless they may go.
  */
-export function gptUpdate(old: GptRead, table: GptTable): DiskPart[] {
+export function gptUpdate(old: GptRead, table: GptTable, options: GptUpdateOptions = {}): DiskPart[] {
   const { sectorSize } = table;
+  if (old.mbrTypes.length > 0 && options.replaceMbr !== true) throw hybrid(old.mbrTypes);
   const { header } = (old.from === "primary" ? old.primary : old.backup) as NonNullable<GptRead["primary"]>;
   if (header.entrySize !== 128 || (old.from === "primary" && header.entriesLba !== 2n)) {
     throw new VerityError("BAD_GPT", "the disk has an unusual entry array, which is not edited", {

@@ -1,16 +1,15 @@
 import { type ByteRange, isZero } from "@imgkit/bytes";
 import type { DiskView } from "./copy.ts";
 import { type GptFinding, gptFinding } from "./findings.ts";
-import type { GptRead } from "./read.ts";
 import { mbr } from "./structs.ts";
 
 const readSize = 256 * 1024;
 
-/** Reports bytes other than zero that belong to no structure and no partition. One finding for each such space. */
-export async function checkGaps(disk: DiskView, read: GptRead, findings: GptFinding[]): Promise<void> {
+/** Reports bytes other than zero that are in none of the ranges that structures and partitions use. One finding for each such space. */
+export async function checkGaps(disk: DiskView, used: readonly ByteRange[], findings: GptFinding[]): Promise<void> {
   const bootCode = await firstByte(disk, { start: 0, end: mbr.records });
   if (bootCode !== undefined) findings.push(gptFinding("BOOT_CODE", "mbr", bootCode, "there is boot code before the partition records"));
-  for (const gap of freeRanges(disk, read)) {
+  for (const gap of freeRanges(disk, used)) {
     const at = await firstByte(disk, gap);
     if (at === undefined) continue;
     const what = `data where no partition and no table stands (${gap.start} to ${gap.end})`;
@@ -18,19 +17,11 @@ export async function checkGaps(disk: DiskView, read: GptRead, findings: GptFind
   }
 }
 
-function freeRanges(disk: DiskView, { table, primary, backup }: GptRead): ByteRange[] {
-  const { sectorSize } = disk;
-  const used: ByteRange[] = [{ start: 0, end: 2 * sectorSize }];
-  for (const copy of [primary, backup]) {
-    if (copy === undefined) continue;
-    const start = Number(copy.header.entriesLba) * sectorSize;
-    used.push({ start: copy.lba * sectorSize, end: (copy.lba + 1) * sectorSize }, { start, end: start + copy.entries.length });
-  }
-  for (const p of table.partitions) used.push({ start: p.firstLba * sectorSize, end: (p.lastLba + 1) * sectorSize });
-  used.sort((a, b) => a.start - b.start);
+function freeRanges(disk: DiskView, used: readonly ByteRange[]): ByteRange[] {
   const free: ByteRange[] = [];
   let at = 0;
-  for (const { start, end } of [...used, { start: disk.source.size, end: disk.source.size }]) {
+  const inOrder = used.toSorted((a, b) => a.start - b.start);
+  for (const { start, end } of [...inOrder, { start: disk.source.size, end: disk.source.size }]) {
     if (start > at) free.push({ start: at, end: Math.min(start, disk.source.size) });
     at = Math.max(at, end);
   }

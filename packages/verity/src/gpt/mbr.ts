@@ -2,8 +2,8 @@ import type { DiskView } from "./copy.ts";
 import { type GptFinding, gptFinding } from "./findings.ts";
 import { mbr, mbrRecordStruct, mbrSignature, mbrSignatureStruct } from "./structs.ts";
 
-/** Checks the protective MBR (UEFI 2.10 section 5.2.3). */
-export async function checkMbr(disk: DiskView, findings: GptFinding[]): Promise<void> {
+/** Checks the protective MBR (UEFI 2.10 section 5.2.3). Returns the types of records that are partitions of its own: of a hybrid MBR. */
+export async function checkMbr(disk: DiskView, findings: GptFinding[]): Promise<readonly number[]> {
   const bytes = await disk.source.read(0, mbr.size);
   const { signature } = mbrSignatureStruct.decode(bytes, mbr.signature);
   if (signature !== mbrSignature) {
@@ -24,7 +24,8 @@ export async function checkMbr(disk: DiskView, findings: GptFinding[]): Promise<
       gptFinding("MBR_NOT_PROTECTIVE", "mbr", mbr.records, "the MBR is not a protective one", { expected: "one record of type 0xee", found, length: 64 }),
     );
   }
-  if (protective === undefined) return;
+  const foreign = used.map(({ record }) => record.type).filter((type) => type !== mbr.protectiveType && type !== 0);
+  if (protective === undefined) return foreign;
   const { at, record } = protective;
   const { fields } = mbrRecordStruct;
   // Linux and EDK2 take a disk whose record starts elsewhere for one without a GPT.
@@ -48,4 +49,5 @@ export async function checkMbr(disk: DiskView, findings: GptFinding[]): Promise<
       }),
     );
   }
+  return foreign;
 }

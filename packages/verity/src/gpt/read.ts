@@ -1,4 +1,4 @@
-import { type ByteSource, equalBytes, formatGuid } from "@imgkit/bytes";
+import { type ByteRange, type ByteSource, equalBytes, formatGuid } from "@imgkit/bytes";
 import { VerityError } from "../errors.ts";
 import { type DiskView, decodeEntries, type GptCopy, readCopy } from "./copy.ts";
 import { type GptFinding, gptFinding } from "./findings.ts";
@@ -15,6 +15,8 @@ export interface GptRead {
   readonly from: "primary" | "backup";
   readonly primary: GptCopy | undefined;
   readonly backup: GptCopy | undefined;
+  /** Types of the partitions that the MBR names itself, beside its protective record: a hybrid MBR. Else empty. */
+  readonly mbrTypes: readonly number[];
   readonly findings: readonly GptFinding[];
 }
 
@@ -51,7 +53,7 @@ export interface VerifyGptOptions extends ReadGptOptions {
  */
 export async function verifyGpt(source: ByteSource, options: VerifyGptOptions = {}): Promise<readonly GptFinding[]> {
   const { read, findings, disk } = await readCopies(source, options);
-  if (options.gaps === true && read !== undefined) await checkGaps(disk, read, findings);
+  if (options.gaps === true && read !== undefined) await checkGaps(disk, usedRanges(disk, read), findings);
   return findings;
 }
 
@@ -59,7 +61,7 @@ async function readCopies(source: ByteSource, options: ReadGptOptions): Promise<
   const findings: GptFinding[] = [];
   const disk = await openDisk(source, options.sectorSize, findings);
   const { sectorSize, sectors } = disk;
-  await checkMbr(disk, findings);
+  const mbrTypes = await checkMbr(disk, findings);
   const primary = await readCopy(disk, "primary", 1, findings);
   const backup = await readBackup(disk, primary, findings);
   compareCopies(primary, backup, sectorSize, findings);
@@ -78,7 +80,19 @@ async function readCopies(source: ByteSource, options: ReadGptOptions): Promise<
   };
   checkUsable(chosen, backup, table, findings);
   checkPartitions(chosen, table, findings);
-  return { read: { table, from: chosen.place, primary, backup, findings }, findings, disk };
+  return { read: { table, from: chosen.place, primary, backup, mbrTypes, findings }, findings, disk };
+}
+
+/** What structures and partitions take. */
+function usedRanges({ sectorSize }: DiskView, { table, primary, backup }: GptRead): ByteRange[] {
+  const used: ByteRange[] = [{ start: 0, end: 2 * sectorSize }];
+  for (const copy of [primary, backup]) {
+    if (copy === undefined) continue;
+    const start = Number(copy.header.entriesLba) * sectorSize;
+    used.push({ start: copy.lba * sectorSize, end: (copy.lba + 1) * sectorSize }, { start, end: start + copy.entries.length });
+  }
+  for (const p of table.partitions) used.push({ start: p.firstLba * sectorSize, end: (p.lastLba + 1) * sectorSize });
+  return used;
 }
 
 async function openDisk(source: ByteSource, wanted: 512 | 4096 | undefined, findings: GptFinding[]): Promise<DiskView> {
