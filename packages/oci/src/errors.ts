@@ -24,6 +24,7 @@ export type OciErrorCode =
   | "BAD_CONFIG"
   | "BAD_TAG"
   | "BAD_LAYOUT"
+  | "LAYOUT_BUSY"
   | "NO_SUCH_IMAGE"
   | "AMBIGUOUS_REFERENCE"
   | "BAD_REFERENCE"

@@ -1,4 +1,4 @@
-import { existsSync, lstatSync, readdirSync, statSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, renameSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { BytesError, compareNames, type Sha256Engine } from "@imgkit/bytes";
 import { createOutput, createOutputFolder, makeFolder, nativeSha256, outputError, readError, statPath } from "@imgkit/bytes/node";
@@ -7,7 +7,8 @@ import type { BlobStore } from "./blobs.ts";
 import { OciError } from "./errors.ts";
 import { encode } from "./image.ts";
 import { writeJson } from "./json-write.ts";
-import { INDEX_FILE, LAYOUT_FILE, type Layout, type LayoutEntry, type LayoutFiles, openLayoutFiles, splitReference, withImage } from "./layout.ts";
+import { INDEX_FILE, LAYOUT_FILE, type Layout, type LayoutEntry, type LayoutFiles, openLayoutFiles, splitReference, tagOf, withImage } from "./layout.ts";
+import { markWriter, withLayoutLock } from "./layout-lock.node.ts";
 import { MEDIA_INDEX } from "./media.ts";
 import type { Descriptor, ImageIndex } from "./types.ts";
 
@@ -69,8 +70,9 @@ export interface LayoutWriter {
 /**
  * Starts a layout folder, or the addition of images to one that exists. A new folder appears whole or not at all. Into an existing
  * one, each blob is written whole or not at all, and the images appear together when index.json is replaced.
- * What other writers listed until then stays; of two that replace it in the same instant, the later one's images are listed.
- * @throws OciError BAD_LAYOUT when something is there that is neither an empty folder nor a layout; BytesError OUTPUT_FAILED.
+ * What other writers list meanwhile stays, and a new folder whose place another writer has taken meanwhile is added to that one's.
+ * @throws OciError BAD_LAYOUT when something is there that is neither an empty folder nor a layout; LAYOUT_BUSY, also by `commit`, when another
+ * process holds it for a minute; BytesError OUTPUT_FAILED.
  */
 export async function createLayout(path: string, sha256: Sha256Engine = nativeSha256): Promise<LayoutWriter> {
   const stat = statPath(path);
@@ -111,7 +113,14 @@ function newLayout(path: string, sha256: Sha256Engine): LayoutWriter {
       } catch (error) {
         throw asOutput(path, error);
       }
-      folder.commit();
+      try {
+        folder.commit();
+      } catch (error) {
+        // Nothing replaces a folder that holds something.
+        if (!existsSync(join(path, LAYOUT_FILE))) throw error;
+        await mergeInto(path, root, index);
+        folder.abort();
+      }
     },
     abort: () => folder.abort(),
   };
@@ -122,9 +131,36 @@ function asOutput(path: string, error: unknown): unknown {
   return error instanceof BytesError && error.code === "OUTPUT_FAILED" ? outputError(path, error.cause) : error;
 }
 
+/** Another writer was first to make the layout: what was to become one is added to it. */
+async function mergeInto(path: string, root: string, index: ImageIndex): Promise<void> {
+  await openLayout(path);
+  refuseLinks(path);
+  const release = await markWriter(path);
+  try {
+    makeFolder(join(path, "blobs", "sha256"));
+    for (const hex of readdirSync(join(root, "blobs", "sha256"))) renameSync(join(root, "blobs", "sha256", hex), join(path, "blobs", "sha256", hex));
+    await list(
+      path,
+      index.manifests.map((descriptor) => [descriptor, tagOf(descriptor)]),
+    );
+  } finally {
+    release();
+  }
+}
+
+/** Lists images in a layout that exists, beside what others listed meanwhile. */
+async function list(path: string, additions: readonly Addition[]): Promise<void> {
+  await withLayoutLock(path, async () => {
+    let { index } = await openLayout(path);
+    for (const [descriptor, tag] of additions) index = withImage(index, descriptor, tag);
+    writeFile(join(path, INDEX_FILE), encode(index));
+  });
+}
+
 async function extendLayout(path: string, sha256: Sha256Engine): Promise<LayoutWriter> {
   const before = await openLayout(path);
   refuseLinks(path);
+  const release = await markWriter(path);
   const additions: Addition[] = [];
   return {
     blobs: directoryBlobs(path, sha256),
@@ -135,12 +171,10 @@ async function extendLayout(path: string, sha256: Sha256Engine): Promise<LayoutW
       additions.push([descriptor, tag]);
     },
     async commit() {
-      // Read again: another writer may have added its images since.
-      let { index } = await openLayout(path);
-      for (const [descriptor, tag] of additions) index = withImage(index, descriptor, tag);
-      writeFile(join(path, INDEX_FILE), encode(index));
+      await list(path, additions);
+      release();
     },
-    abort() {},
+    abort: release,
   };
 }
 
