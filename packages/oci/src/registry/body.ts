@@ -22,7 +22,9 @@ export function openBody(response: FetchResponse, watched: Watch, place: string)
         return undefined;
       }
       try {
+        watched.wait();
         const { done, value } = await orAborted(reader.read(), watched.signal);
+        watched.rest();
         if (done) watched.end();
         else watched.touch(value.length);
         return done ? undefined : value;

@@ -5,7 +5,7 @@ import { OciError } from "../errors.ts";
 import type { CredentialsLookup } from "./auth.ts";
 import { Endpoints } from "./endpoints.ts";
 import { defaultPatience, type Network, type Patience } from "./network.ts";
-import { pages, strings } from "./pages.ts";
+import { type Page, pages, readPage, strings } from "./pages.ts";
 import { canonicalRegistry, parseReference, type Reference } from "./reference.ts";
 import { Repository } from "./repository.ts";
 import { Transport } from "./transport.ts";
@@ -74,8 +74,8 @@ export function createRegistryClient(options: RegistryOptions): RegistryClient {
     async *catalog(registry) {
       const endpoint = await endpoints.get(checkRegistry(registry));
       const first = new URL("v2/_catalog", endpoint.origin);
-      const ask = (url: URL): ReturnType<Transport["send"]> =>
-        transport.send(endpoint, { method: "GET", url, scopes: ["registry:catalog:*"], ok: [200], signal });
+      const ask = (url: URL): Promise<Page> =>
+        transport.exchange(endpoint, { method: "GET", url, scopes: ["registry:catalog:*"], ok: [200], signal }, readPage);
       for await (const { bytes } of pages(first, ask)) yield* strings(bytes, "repositories", first);
     },
   };

@@ -67,7 +67,7 @@ export class Endpoints {
     const { transport, signal } = this.#options;
     const headers = { accept: "application/json", ...(form === undefined ? {} : { "content-type": "application/x-www-form-urlencoded" }) };
     const content = new TextEncoder().encode(form ?? "");
-    const answer = await transport.send(anonymous(url, authorization), {
+    const request: RegistryRequest = {
       method: form === undefined ? "GET" : "POST",
       url,
       scopes: [],
@@ -75,8 +75,8 @@ export class Endpoints {
       ...(form === undefined ? {} : { body: { size: content.length, content } }),
       ok: [200],
       signal,
-    });
-    return small(answer, MAX_TOKEN_ANSWER);
+    };
+    return transport.exchange(anonymous(url, authorization), request, (answer) => small(answer, MAX_TOKEN_ANSWER));
   };
 }
 

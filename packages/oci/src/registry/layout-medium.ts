@@ -46,7 +46,8 @@ export function layoutTarget({ blobs, add }: ListingStore): ImageTarget {
     },
     async putManifest(descriptor, bytes, root) {
       await blobs.put([bytes], { digest: descriptor.digest, size: descriptor.size });
-      if (root !== undefined) add(descriptor, root.tag);
+      // What the source's own list says besides (a platform, annotations) stays there: an image is listed alike wherever it comes from.
+      if (root !== undefined) add({ mediaType: descriptor.mediaType, digest: descriptor.digest, size: descriptor.size }, root.tag);
     },
   };
 }

@@ -52,16 +52,28 @@ export function backOff(attempt: number, patience: Patience, random: number): nu
   return whole / 2 + (whole / 2) * random;
 }
 
-/** A transfer under watch: `touch` says that bytes moved, `end` that it is over. */
+/** A transfer under watch. It begins by waiting for the registry. */
 export interface Watch {
   readonly signal: AbortSignal;
+  /** Bytes moved. */
   touch(bytes: number): void;
+  /** From now on it is the registry that is waited for. */
+  wait(): void;
+  /** From now on it is somebody else: whoever takes the bytes, or gives them. */
+  rest(): void;
+  /** The transfer is over. */
   end(): void;
   /** What ended the transfer: the caller, a stall, or neither. */
   reason(): unknown;
 }
 
-/** Starts watching: the watch's signal is aborted by the caller's, or when fewer than `minBytes` move in a `stallTimeout`. */
+/** The part of a `stallTimeout` that must have been spent waiting: clocks and timers differ a little. */
+const NEARLY = 0.9;
+
+/**
+ * Starts watching: the watch's signal is aborted by the caller's, or when the registry is waited for a whole `stallTimeout` and fewer
+ * than `minBytes` move in it.
+ */
 export function watch(network: Network, patience: Patience, place: string, caller: AbortSignal | undefined): Watch {
   const transfer = new AbortController();
   const done = new AbortController();
@@ -69,12 +81,15 @@ export function watch(network: Network, patience: Patience, place: string, calle
   if (caller?.aborted === true) abort();
   caller?.addEventListener("abort", abort);
   let moved = 0;
+  let waited = 0;
+  let since: number | undefined = network.now();
+  const waitedSoFar = (): number => waited + (since === undefined ? 0 : network.now() - since);
   const guard = async (): Promise<void> => {
     while (true) {
-      const before = moved;
+      const [bytes, time] = [moved, waitedSoFar()];
       await network.sleep(patience.stallTimeout, done.signal);
       if (done.signal.aborted) return;
-      if (moved - before < patience.minBytes) break;
+      if (moved - bytes < patience.minBytes && waitedSoFar() - time >= NEARLY * patience.stallTimeout) break;
     }
     const expected = `at least ${patience.minBytes} bytes in ${patience.stallTimeout / 1000} s`;
     transfer.abort(new OciError("NETWORK_TIMEOUT", "the registry is too slow", { path: place, expected }, "system"));
@@ -84,6 +99,13 @@ export function watch(network: Network, patience: Patience, place: string, calle
     signal: transfer.signal,
     touch: (bytes) => {
       moved += bytes;
+    },
+    wait: () => {
+      since ??= network.now();
+    },
+    rest: () => {
+      waited = waitedSoFar();
+      since = undefined;
     },
     end: () => {
       done.abort();

@@ -11,19 +11,27 @@ import type { Answer } from "./transport.ts";
 /** More pages than any list has. */
 const MAX_PAGES = 10_000;
 
+export interface Page {
+  readonly bytes: Uint8Array;
+  readonly answer: Answer;
+}
+
+/** Reads the whole of a page. */
+export async function readPage(answer: Answer): Promise<Page> {
+  return { bytes: await small(answer, MAX_DOCUMENT), answer };
+}
+
 /** Each page's bytes and answer, from the first on. */
-export async function* pages(
-  first: URL,
-  ask: (url: URL) => Promise<Answer>,
-): AsyncGenerator<{ readonly bytes: Uint8Array; readonly answer: Answer }, void, undefined> {
+export async function* pages(first: URL, ask: (url: URL) => Promise<Page>): AsyncGenerator<Page, void, undefined> {
   const seen = new Set<string>();
   for (let url: URL | undefined = first; url !== undefined; ) {
     if (seen.has(url.href) || seen.size === MAX_PAGES) {
       throw new OciError("REGISTRY_PROTOCOL", "a list without an end", { path: url.host, expected: `at most ${MAX_PAGES} pages, each once` }, "system");
     }
     seen.add(url.href);
-    const answer: Answer = await ask(url);
-    yield { bytes: await small(answer, MAX_DOCUMENT), answer };
+    const page: Page = await ask(url);
+    yield page;
+    const { answer } = page;
     const link = parseNextLink(answer.header("link") ?? "");
     url = link === undefined ? undefined : followed(link, answer.url, "the next page");
   }

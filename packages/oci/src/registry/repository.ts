@@ -11,7 +11,7 @@ import { openDownload } from "./download.ts";
 import { bareMediaType } from "./header.ts";
 import { ACCEPT, ManifestShelf, type RawManifest } from "./manifests.ts";
 import type { ImageSource, ImageTarget, RootName } from "./medium.ts";
-import { pages, strings } from "./pages.ts";
+import { type Page, pages, readPage, strings } from "./pages.ts";
 import { sourceToPush, streamToPush } from "./push-source.ts";
 import { checkTag, formatReference, type Reference, referenceTarget } from "./reference.ts";
 import type { Answer } from "./transport.ts";
@@ -91,7 +91,7 @@ export class Repository implements ImageSource, ImageTarget {
   /** The tags, in the registry's order. @throws OciError REGISTRY_NOT_FOUND, REGISTRY_*, NETWORK_*. */
   async *tags(): AsyncGenerator<string, void, undefined> {
     const url = await this.#wire.url("tags/list");
-    for await (const { bytes } of pages(url, (page) => this.#wire.request("GET", page, { ok: [200] }))) yield* strings(bytes, "tags", url);
+    for await (const { bytes } of pages(url, (page) => this.#wire.exchange("GET", page, { ok: [200] }, readPage))) yield* strings(bytes, "tags", url);
   }
 
   /**
@@ -105,7 +105,7 @@ export class Repository implements ImageSource, ImageTarget {
     parseDigest(digest);
     const first = await this.#wire.url(`referrers/${digest}`);
     if (artifactType !== undefined) first.searchParams.set("artifactType", artifactType);
-    const ask = (url: URL): Promise<Answer> => this.#wire.request("GET", url, { ok: [200, 400, 404, 405, 406], headers: { accept: MEDIA_INDEX } });
+    const ask = (url: URL): Promise<Page> => this.#wire.exchange("GET", url, { ok: [200, 400, 404, 405, 406], headers: { accept: MEDIA_INDEX } }, readPage);
     for await (const { bytes, answer } of pages(first, ask)) {
       if (answer.status !== 200 || bareMediaType(answer.header("content-type") ?? "") !== MEDIA_INDEX) return yield undefined;
       const filters = (answer.header("oci-filters-applied") ?? "").split(",").map((one) => one.trim());

@@ -70,16 +70,21 @@ export class Transport {
     this.#sending = gate(parallel);
   }
 
+  /** As `exchange`, for an answer whose body is read by the caller: to its end, or it must be cancelled. */
+  send(endpoint: Endpoint, request: RegistryRequest): Promise<Answer> {
+    return this.exchange(endpoint, request, async (answer) => answer);
+  }
+
   /**
-   * Sends a request to a registry, as often as it takes. The answer's body must be read to its end or cancelled.
+   * Sends a request to a registry, as often as it takes until `use` has the whole answer.
    * @throws OciError NETWORK_FAILED, NETWORK_TIMEOUT, REGISTRY_*; the reason of the caller's signal.
    */
-  async send(endpoint: Endpoint, request: RegistryRequest): Promise<Answer> {
+  async exchange<T>(endpoint: Endpoint, request: RegistryRequest, use: (answer: Answer) => Promise<T>): Promise<T> {
     const most = request.attempts ?? this.patience.attempts;
     for (let attempt = 1; ; attempt++) {
       try {
         const answer = await this.#authorised(endpoint, request);
-        if (request.ok.includes(answer.status)) return answer;
+        if (request.ok.includes(answer.status)) return await use(answer);
         throw await answerError(answer, request.method, this.network.now());
       } catch (error) {
         if (attempt >= most) throw error;
@@ -142,6 +147,7 @@ export class Transport {
       const init: FetchInit = { method, redirect: "manual", signal: watched.signal, ...sent, headers: { ...headers, ...lengthOf(body) } };
       try {
         const response = await orAborted(this.network.fetch(url.href, init), watched.signal);
+        watched.rest();
         return answerOf(response, url, watched);
       } catch (cause) {
         watched.end();
@@ -165,7 +171,9 @@ function sendBody(body: Upload, watched: Watch): Pick<FetchInit, "body" | "duple
   const stream = new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {
+        watched.rest();
         const { done, value } = await chunks.next();
+        watched.wait();
         if (done === true) {
           controller.close();
         } else {

@@ -61,12 +61,23 @@ export class Wire {
     return new URL(`v2/${place.repository}/${path}`, (await this.endpoint(place)).origin);
   }
 
-  /** A request to the registry itself. */
-  async request(method: RegistryRequest["method"], target: string | URL, request: WireRequest, place: Place = this.reference): Promise<Answer> {
+  /** A request to the registry itself, for an answer whose body is the caller's to read or cancel. */
+  request(method: RegistryRequest["method"], target: string | URL, request: WireRequest): Promise<Answer> {
+    return this.exchange(method, target, request, async (answer) => answer);
+  }
+
+  /** A request that is made again until `use` has the whole answer. */
+  async exchange<T>(
+    method: RegistryRequest["method"],
+    target: string | URL,
+    request: WireRequest,
+    use: (answer: Answer) => Promise<T>,
+    place: Place = this.reference,
+  ): Promise<T> {
     const { rights = ["pull"], ...rest } = request;
     const url = typeof target === "string" ? await this.url(target, place) : target;
     const scopes = mergeScopes([`repository:${place.repository}:${rights.join(",")}`]);
-    return this.transport.send(await this.endpoint(place), { ...rest, method, url, scopes, signal: this.signal });
+    return this.transport.exchange(await this.endpoint(place), { ...rest, method, url, scopes, signal: this.signal }, use);
   }
 
   /**
@@ -74,21 +85,22 @@ export class Wire {
    * registry itself has nothing there. What a mirror says wrongly is passed over; what the registry says wrongly is thrown.
    */
   async pull<T>(path: string, byDigest: boolean, request: WireRequest, use: (answer: Answer) => Promise<T>): Promise<T | undefined> {
-    const ok = [...request.ok, 404];
+    const asked = { ...request, ok: [...request.ok, 404] };
+    const take = async (answer: Answer): Promise<T | undefined> => {
+      if (answer.status !== 404) return use(answer);
+      answer.body.cancel();
+      return undefined;
+    };
     for (const mirror of this.#mirrors) {
       if (this.#down.has(mirror) || (mirror.digestOnly === true && !byDigest)) continue;
       try {
-        const answer = await this.request("GET", path, { ...request, ok, attempts: 1 }, mirror);
-        if (answer.status !== 404) return await use(answer);
-        answer.body.cancel();
+        const found = await this.exchange("GET", path, { ...asked, attempts: 1 }, take, mirror);
+        if (found !== undefined) return found;
       } catch (error) {
         if (!(error instanceof OciError)) throw error;
         if (error.code === "NETWORK_FAILED" || error.code === "NETWORK_TIMEOUT") this.#down.add(mirror);
       }
     }
-    const answer = await this.request("GET", path, { ...request, ok });
-    if (answer.status !== 404) return use(answer);
-    answer.body.cancel();
-    return undefined;
+    return this.exchange("GET", path, asked, take);
   }
 }

@@ -1,6 +1,16 @@
 // Registries that lie, stall, loop and fetch: a typed error each, nothing kept under a digest that it does not have, no secret lost.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { copyImage, type Descriptor, layoutTarget, MEDIA_INDEX, MEDIA_MANIFEST, memoryBlobs, parseReference, writeJson } from "../../src/index.ts";
+import {
+  copyImage,
+  type Descriptor,
+  layoutTarget,
+  MEDIA_INDEX,
+  MEDIA_MANIFEST,
+  memoryBlobs,
+  type Patience,
+  parseReference,
+  writeJson,
+} from "../../src/index.ts";
 import { fastClient, type MemoryImage, memoryImage, stock } from "./images.ts";
 import { TestRegistry } from "./test-registry.ts";
 
@@ -14,9 +24,8 @@ beforeEach(async () => {
 afterEach(() => registry.stop());
 
 /** Pulls `a:t` into memory; says what was kept. */
-async function pull(): Promise<{ readonly kept: (digest: string) => Promise<boolean>; readonly done: Promise<unknown> }> {
+async function pull(patience: Partial<Patience> = {}): Promise<{ readonly kept: (digest: string) => Promise<boolean>; readonly done: Promise<unknown> }> {
   const blobs = memoryBlobs();
-  const patience = { stallTimeout: 20_000 };
   const done = copyImage(fastClient({ patience }).repository(`${registry.host}/a:t`), undefined, layoutTarget({ blobs, add() {} }));
   done.catch(() => undefined);
   return { kept: (digest) => blobs.has(digest), done };
@@ -129,14 +138,14 @@ describe("a registry that is too slow is given up", () => {
       response.flushHeaders();
       return "done";
     };
-    const { done, kept } = await pull();
+    const { done, kept } = await pull({ stallTimeout: 20_000 });
     await expect(done).rejects.toMatchObject({ code: "NETWORK_TIMEOUT", kind: "system" });
     expect(await kept(image.layer.digest)).toBe(false);
   });
 
   test("one that does not answer", async () => {
     registry.fault = ({ path }) => (path.includes("/manifests/") ? "done" : undefined);
-    await expect((await pull()).done).rejects.toMatchObject({ code: "NETWORK_TIMEOUT" });
+    await expect((await pull({ stallTimeout: 20_000 })).done).rejects.toMatchObject({ code: "NETWORK_TIMEOUT" });
   });
 
   test("one that sends a byte at a time, for ever", async () => {
@@ -146,7 +155,7 @@ describe("a registry that is too slow is given up", () => {
       const drip = setInterval(() => (response.destroyed ? clearInterval(drip) : response.write("x")), 10);
       return "done";
     };
-    await expect((await pull()).done).rejects.toMatchObject({ code: "NETWORK_TIMEOUT" });
+    await expect((await pull({ stallTimeout: 20_000 })).done).rejects.toMatchObject({ code: "NETWORK_TIMEOUT" });
   });
 
   test("one that does not take what it is sent", async () => {
@@ -155,6 +164,18 @@ describe("a registry that is too slow is given up", () => {
     const push = copyImage(large.source, undefined, fastClient({ patience: { stallTimeout: 20_000, attempts: 2 } }).repository(`${registry.host}/b`), "t");
     await expect(push).rejects.toMatchObject({ code: "NETWORK_TIMEOUT" });
   });
+});
+
+test("a reader that takes its time is no stall of the registry's", async () => {
+  const large = await memoryImage(4 << 20);
+  await stock(registry, "slow", large, "t");
+  const repository = fastClient({ patience: { stallTimeout: 20_000 } }).repository(`${registry.host}/slow:t`);
+  const blob = await repository.blobs.open(large.layer.digest);
+  for (let at = 0; at < blob.size; at += 1 << 20) {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await blob.read(at, Math.min(blob.size, at + (1 << 20)));
+  }
+  expect(registry.seen.filter(({ path }) => path.includes("/blobs/"))).toHaveLength(1);
 });
 
 describe("a registry that is busy or failing is asked again, but not for ever", () => {

@@ -3,8 +3,6 @@ import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll } from "vitest";
-import { nodeNetwork } from "../../src/index.node.ts";
-import type { Network } from "../../src/index.ts";
 
 export interface DockerRegistry {
   /** `127.0.0.1:PORT` */
@@ -81,9 +79,4 @@ export function makeCertificate(folder: string): { readonly ca: string; readonly
     at("server.crt"),
   );
   return { ca: at("ca.crt"), certificate: at("server.crt"), key: at("server.key") };
-}
-
-/** Node's network in which waiting takes a hundredth of its time. */
-export function fastNetwork(network: Network = nodeNetwork()): Network {
-  return { ...network, sleep: (milliseconds, signal) => network.sleep(milliseconds / 100, signal) };
 }
