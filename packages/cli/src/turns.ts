@@ -6,7 +6,8 @@ import type { ByteSource, ByteStream } from "@imgkit/bytes";
 /** Bytes between two turns: about a millisecond of work. */
 const BETWEEN = 1 << 20;
 
-function turns(): (bytes: number) => Promise<void> | undefined {
+/** To be called with each number of bytes that were worked on; what it returns is to be awaited. */
+export function turns(): (bytes: number) => Promise<void> | undefined {
   let since = 0;
   return (bytes) => {
     since += bytes;

@@ -1,7 +1,7 @@
 import { createOutput, type OutputFile, openFile, writeFileAtomic } from "@imgkit/bytes/node";
 import type { Tree } from "@imgkit/core";
 import { type DiskDescription, type DiskInput, type DiskLayout, detectFileSystem, layoutDisk, readErofs, writeDisk } from "@imgkit/disk";
-import { nativeEngine, rangeSource } from "@imgkit/verity/node";
+import { nativeEngine } from "@imgkit/verity/node";
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { type Digested, digestRanges, digestSource } from "../digest.ts";
@@ -118,9 +118,8 @@ interface DiskDigests {
 
 /** The table at the beginning is known last, so the digest of the disk is made from what was written. */
 async function digests(output: OutputFile, { size, partitions, esp }: DiskDescription): Promise<DiskDigests> {
-  const source = rangeSource({ fd: output.fd, path: output.path, start: 0, size });
   const ranges = [{ offset: 0, size }, ...partitions, ...(esp === undefined ? [] : [esp])];
-  const [whole, ...rest] = await digestRanges(source, ranges);
+  const [whole, ...rest] = await digestRanges({ fd: output.fd, path: output.path, size }, ranges);
   return { whole: whole as Digested, partitions: rest.slice(0, partitions.length), uki: rest[partitions.length] };
 }
 
