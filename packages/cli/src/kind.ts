@@ -4,20 +4,22 @@ import type { ByteSource } from "@imgkit/bytes";
 import { openFile, statPath } from "@imgkit/bytes/node";
 import { splitLayoutReference } from "@imgkit/oci/node";
 import { CliError } from "./errors.ts";
+import { isImage } from "./images/source.ts";
 
 /** What an X of the command line is. */
-export type Target =
-  | { readonly kind: "layout"; readonly path: string; readonly tag: string | undefined }
-  | { readonly kind: "disk" | "tar"; readonly path: string };
+export interface Target {
+  readonly kind: "layout" | "disk" | "tar";
+  /** As it was given. */
+  readonly path: string;
+}
 
 /**
- * Tells what stands behind X: `oci:DIR[:TAG]`, a folder that is a layout, a disk, else a tar.
+ * Tells what stands behind X: an image (in a registry, a layout or an archive), a disk, else a tar.
  * @throws CliError UNKNOWN_KIND for a folder that is no layout; BytesError NOT_FOUND.
  */
 export async function targetOf(spec: string): Promise<Target> {
-  const reference = splitLayoutReference(spec.replace(/^oci:/, ""));
-  const isLayout = existsSync(join(reference.path, "oci-layout")) || existsSync(join(reference.path, "index.json"));
-  if (spec.startsWith("oci:") || isLayout) return { kind: "layout", path: reference.path, tag: reference.tag };
+  // A layout that lacks its first file is a layout that is broken.
+  if (isImage(spec) || existsSync(join(splitLayoutReference(spec).path, "index.json"))) return { kind: "layout", path: spec };
   if (statPath(spec)?.isDirectory()) {
     throw new CliError("UNKNOWN_KIND", "a folder that is no OCI layout", {
       path: spec,

@@ -7,7 +7,8 @@ import { digestSource } from "./digest.ts";
 import { type EpochOptions, epochOf } from "./epoch.ts";
 import { CliError } from "./errors.ts";
 import { isFileSystemImage } from "./file-system.ts";
-import { isImage, openImageTree } from "./image-source.ts";
+import { addRegistryOptions } from "./images/flags.ts";
+import { isImage, type OpenImageOptions, openImageTree } from "./images/source.ts";
 import type { Io } from "./io.ts";
 import { targetOf } from "./kind.ts";
 import { readLock } from "./lock.ts";
@@ -16,19 +17,21 @@ import type { RecordedFile } from "./record.ts";
 import { type OpenedSource, openSource } from "./source.ts";
 
 /** What reading any X depends on. */
-export interface ReadOptions extends EpochOptions {
+export interface ReadOptions extends EpochOptions, OpenImageOptions {
   /** False with --no-xattrs. */
   readonly xattrs: boolean;
 }
 
 /** What commands that read say of their X. */
 export const whatIsRead: string =
-  "a directory, a tar (plain, gzip, zstd, xz), - for a tar on standard input, an OCI layout (oci:DIR[:TAG]), a disk or EROFS image, mmdebstrap:SUITE or a lock";
+  "a directory, a tar (plain, gzip, zstd, xz), - for a tar on standard input, an image (docker://REF, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE), a disk or EROFS image, mmdebstrap:SUITE or a lock";
 
 export function addReadOptions(command: Command): Command {
-  return command
+  command
     .option("--epoch <seconds>", "the time for mmdebstrap: and a lock to build with; wins over SOURCE_DATE_EPOCH")
-    .option("--no-xattrs", "do not read extended attributes of a directory");
+    .option("--no-xattrs", "do not read extended attributes of a directory")
+    .option("--platform <os/arch>", "which image of an index");
+  return addRegistryOptions(command);
 }
 
 /** Opens any X for reading its tree; nothing of it is changed. */
@@ -36,7 +39,7 @@ export async function openTree(x: string, options: ReadOptions, io: Io, progress
   const source = (epoch: number): Promise<OpenedSource> => openSource(x, options, epoch, io, progress);
   if (x === "-") return source(0);
   if (x.startsWith("mmdebstrap:")) return source(epochOf(options, io));
-  if (isImage(x)) return openImageTree(x, io);
+  if (isImage(x)) return openImageTree(x, options, io);
   const stat = statPath(x);
   // What a source does with a directory, with nothing and with what no version reads is right here too.
   if (stat === undefined || !(stat.isFile() || stat.isBlockDevice())) return source(0);

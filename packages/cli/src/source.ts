@@ -15,6 +15,7 @@ import {
 } from "@imgkit/core/node";
 import { type Digested, digesting, digestPath, digestSource, digestStream } from "./digest.ts";
 import { CliError } from "./errors.ts";
+import type { OpenImageOptions } from "./images/source.ts";
 import type { Io } from "./io.ts";
 import { readLock } from "./lock.ts";
 import { cacheFolder } from "./options.ts";
@@ -42,7 +43,7 @@ const transports = /^(docker|oci|oci-archive|docker-archive|docker-daemon|contai
 // What reads images and compressed tars is loaded when there is one: most of a short run is the loading of code.
 
 /** What opening a source depends on; the members of a lock are looked at only when it is one. */
-export interface SourceOptions extends Pick<TreeOptions, "xattrs">, Partial<LockSourceOptions> {
+export interface SourceOptions extends Pick<TreeOptions, "xattrs">, Partial<LockSourceOptions>, OpenImageOptions {
   /** What this run writes: no part of a folder that it stands in. */
   readonly outputs?: readonly (string | undefined)[];
   /** A folder in which an output grows: left out as well, and not worth a word. */
@@ -54,14 +55,14 @@ export async function openSource(spec: string, options: SourceOptions, epoch: nu
   if (spec === "-") return openStdin(io, progress);
   if (spec.startsWith("mmdebstrap:")) return openMmdebstrap(spec, epoch, io, progress);
   if (spec.includes(":") || existsSync(join(spec, "oci-layout"))) {
-    const { isImage, openImageTree } = await import("./image-source.ts");
-    if (isImage(spec)) return openImageTree(spec, io);
+    const { isImage, openImageTree } = await import("./images/source.ts");
+    if (isImage(spec)) return openImageTree(spec, options, io);
   }
   const stat = statPath(spec);
   if (stat === undefined && transports.test(spec)) {
     throw new CliError("UNKNOWN_KIND", "a kind of source that this version does not read", {
       path: spec,
-      expected: "a directory, a tar, -, mmdebstrap:SUITE or an OCI layout (oci:DIR[:TAG])",
+      expected: "a directory, a tar, -, mmdebstrap:SUITE, docker://REF, oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE",
     });
   }
   if (stat?.isDirectory()) return openDirectory(spec, options);

@@ -11,6 +11,7 @@ import {
 } from "@imgkit/core";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { addEpochOption, type EpochOptions } from "./epoch.ts";
+import { addRegistryOptions, type RegistryFlags } from "./images/flags.ts";
 import { collectText } from "./options.ts";
 
 // The options that say what becomes of a source's tree, for every command that takes a source.
@@ -30,7 +31,7 @@ export interface AddedFile {
   readonly file: string;
 }
 
-export interface TreeOptions extends EpochOptions, LockSourceOptions {
+export interface TreeOptions extends EpochOptions, LockSourceOptions, RegistryFlags {
   readonly profile?: keyof typeof scrubProfiles;
   readonly times: TimePolicy;
   readonly stripPrefix?: string;
@@ -73,7 +74,7 @@ export function addTreeOptions(command: Command): Command {
     .option("--xattr-include <pattern>", "keep these extended attributes as well (repeatable, * for any characters)", collectText)
     .option("--xattr-exclude <pattern>", "drop these extended attributes (repeatable)", collectText)
     .option("--no-xattrs", "do not read extended attributes, and write none");
-  return addLockOptions(command);
+  return addRegistryOptions(addLockOptions(command));
 }
 
 export function addLockOptions(command: Command): Command {

@@ -146,7 +146,7 @@ what makes them equal:
     expectFailure(await here(["diff", "-", "-"]), 2, /only one of the two can be standard input/);
     expectFailure(await here(["diff", small, scratch.at("missing")]), 2, /missing: no such file/);
     expectFailure(await here(["diff", small, scratch.write("text", "no tar\n")]), 2, /text/);
-    expectFailure(await here(["diff", small, "docker://debian"]), 2, /docker:\/\/debian/);
+    expectFailure(await here(["diff", small, "docker-daemon:debian"]), 2, /docker-daemon:debian/);
   });
 
   test("a stranger's names and texts cannot move the cursor", async () => {

@@ -10,6 +10,7 @@ import type { Context } from "../context.ts";
 import { digestPath } from "../digest.ts";
 import { addEpochOption, type EpochOptions, epochOf } from "../epoch.ts";
 import { CliError, exitCode } from "../errors.ts";
+import { addRegistryOptions, type RegistryFlags, registryWords } from "../images/flags.ts";
 import { printJson, printLine, writeAll } from "../io.ts";
 import { readLock } from "../lock.ts";
 import { addOutputOptions, type OutputOptions } from "../options.ts";
@@ -18,7 +19,7 @@ import { type RecordedFile, writeRecord } from "../record.ts";
 import { addLockOptions, type LockSourceOptions } from "../tree-options.ts";
 import { readRecord } from "../verify/record.ts";
 
-interface BuildOptions extends OutputOptions, EpochOptions, LockSourceOptions {
+interface BuildOptions extends OutputOptions, EpochOptions, LockSourceOptions, RegistryFlags {
   readonly outputDir?: string;
   readonly only?: readonly OutputName[];
   readonly schema?: boolean;
@@ -62,7 +63,7 @@ export function addBuild(program: Command, context: Context): void {
     .option("--schema", "print the JSON Schema of build files, for editors, and do nothing else")
     .addHelpText("after", examples)
     .action((file: string | undefined, options: BuildOptions) => build(file, options, context));
-  addOutputOptions(addLockOptions(addEpochOption(command)));
+  addOutputOptions(addRegistryOptions(addLockOptions(addEpochOption(command))));
 }
 
 const parts = ["tar", "oci", "disk"] as const;
@@ -127,7 +128,20 @@ function steps(file: BuildFile, outputs: BuildFile["outputs"], folder: string, o
   const tree = wordsOf(file.tree, treeMembers);
   const record = outputs.record === undefined ? [] : ["--record", join(folder, "rootfs.json")];
   const out: [OutputName, string[]][] = [
-    ["tar", ["rootfs", sourceOf(file), "-o", tar, ...(mtree === undefined ? [] : ["--mtree", mtree]), ...tree, ...lockWords(options), ...record]],
+    [
+      "tar",
+      [
+        "rootfs",
+        sourceOf(file),
+        "-o",
+        tar,
+        ...(mtree === undefined ? [] : ["--mtree", mtree]),
+        ...tree,
+        ...lockWords(options),
+        ...registryWords(options),
+        ...record,
+      ],
+    ],
   ];
   // The tar is as it shall be: nothing of it is taken away a second time.
   const asItIs = ["--profile=none", "--xattr-include=*"];

@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import { isBuildFile } from "../build/read.ts";
 import type { Context } from "../context.ts";
 import { CliError, exitCode } from "../errors.ts";
-import { note, printJson, printLine } from "../io.ts";
+import { type Io, note, printJson, printLine } from "../io.ts";
 import { type Target, targetOf } from "../kind.ts";
 import { addOutputOptions, collectText } from "../options.ts";
 import { type Progress, startProgress } from "../progress.ts";
@@ -29,11 +29,11 @@ Examples:
 export function addVerify(program: Command, context: Context): void {
   const command = program
     .command("verify")
-    .summary("recompute every digest of a tar, a layout or a disk")
+    .summary("recompute every digest of a tar, an image or a disk")
     .description(
       "Recomputes what X claims from its bytes and says what is wrong and where; with --from it is made anew as well, and both are compared digest by digest. Exit code 0: verified; 1: something is wrong.",
     )
-    .argument("<x>", "a tar, an OCI layout (DIR[:TAG] or oci:DIR[:TAG]), a disk image, or with --mtree a directory")
+    .argument("<x>", "a tar, an image (docker://REF, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE), a disk image, or with --mtree a directory")
     .option("--digest <sha256:hex>", "the digest, known from elsewhere, that the tar or the image's manifest must have")
     .option("--root-hash <hex>", "the root hash, known from elsewhere, that the disk must have")
     .option("--mtree <file>", "an mtree specification that the directory or tar must be as")
@@ -43,7 +43,7 @@ export function addVerify(program: Command, context: Context): void {
       "make X anew and compare: a record (--record) of the run that made it, a build file, or the source or lock of each layer, the lowest first (repeatable; with the options below as they were)",
       collectText,
     )
-    .option("--platform <os/arch>", "with --from: which image of an index")
+    .option("--platform <os/arch>", "which image of an index: with --from, and with --mtree")
     .addOption(new Option("--as <kind>", "take X as this, whatever it looks like").choices(["tar", "layout", "disk"]))
     .addHelpText("after", examples)
     .action((x: string, options: VerifyOptions) => verify(x, options, context));
@@ -77,7 +77,7 @@ async function verifyTargetOf(x: string, options: VerifyOptions, context: Contex
     if (target.kind === "tar" && options.digest === undefined && from !== undefined) {
       return { kind: target.kind, outcome: await recompute(target, from, options, context, progress) };
     }
-    const consistent = await verifyTarget(target, options, progress);
+    const consistent = await verifyTarget(target, options, context.io, progress);
     if (from === undefined || !consistent.ok) return { kind: target.kind, outcome: consistent };
     return { kind: target.kind, outcome: both(consistent, await recompute(target, from, options, context, progress), options) };
   } finally {
@@ -87,9 +87,9 @@ async function verifyTargetOf(x: string, options: VerifyOptions, context: Contex
 
 function recompute(target: Target, from: readonly string[], options: VerifyOptions, context: Context, progress: Progress): Promise<Outcome> {
   const [first = ""] = from;
-  if (from.length === 1 && isBuildFile(first)) return rebuildFile(target, first, context);
+  if (from.length === 1 && isBuildFile(first)) return rebuildFile(target, first, options, context);
   const record = from.length === 1 ? readRecord(first) : undefined;
-  return record === undefined ? rebuild(target, from, options, context, progress) : rerun(target, first, record, context);
+  return record === undefined ? rebuild(target, from, options, context, progress) : rerun(target, first, record, options, context);
 }
 
 function both(consistent: Outcome, again: Outcome, { digest, rootHash }: VerifyOptions): Outcome {
@@ -111,8 +111,7 @@ function checkOptions({ digest }: VerifyOptions): void {
 
 async function chosenTarget(x: string, { as }: VerifyOptions): Promise<Target> {
   if (as === "tar" || as === "disk") return { kind: as, path: x };
-  const target = await targetOf(as === "layout" && !x.startsWith("oci:") ? `oci:${x}` : x);
-  return target;
+  return as === "layout" ? { kind: as, path: x } : targetOf(x);
 }
 
 function checkFor(target: Target, options: VerifyOptions): void {
@@ -121,8 +120,8 @@ function checkFor(target: Target, options: VerifyOptions): void {
   if (options.digest !== undefined && target.kind === "disk") throw notFor("--digest", target, "a tar or a layout; a disk has --root-hash");
 }
 
-function verifyTarget(target: Target, options: VerifyOptions, progress: Progress): Promise<Outcome> {
-  if (target.kind === "layout") return verifyLayoutTarget(target.path, target.tag, options);
+function verifyTarget(target: Target, options: VerifyOptions, io: Io, progress: Progress): Promise<Outcome> {
+  if (target.kind === "layout") return verifyLayoutTarget(target.path, options, io);
   return target.kind === "disk" ? verifyDiskTarget(target.path, options, progress) : verifyTar(target.path, options);
 }
 

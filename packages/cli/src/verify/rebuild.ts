@@ -1,12 +1,13 @@
 import { openFile } from "@imgkit/bytes/node";
 import { type Compression, detectCompression } from "@imgkit/compress";
 import { writeTar } from "@imgkit/core";
-import { type LayerCompression, layerCompression, loadImage, parsePlatform, parseTime, type RecomputedLayer, recomputeLayer, resolveTag } from "@imgkit/oci";
-import { nodeEngines, openLayout } from "@imgkit/oci/node";
+import { type LayerCompression, layerCompression, parsePlatform, parseTime, type RecomputedLayer, recomputeLayer } from "@imgkit/oci";
+import { nodeEngines } from "@imgkit/oci/node";
 import type { Context } from "../context.ts";
 import { digestSource } from "../digest.ts";
 import { epochOf } from "../epoch.ts";
 import { CliError } from "../errors.ts";
+import { loadPlacedImage, openImagePlace } from "../images/source.ts";
 import type { Io } from "../io.ts";
 import type { Target } from "../kind.ts";
 import { prepareSource } from "../prepare.ts";
@@ -73,9 +74,9 @@ interface Claims {
 async function claimsOf(target: Target, from: readonly string[], options: VerifyOptions, { io }: Context): Promise<Claims> {
   const { path } = target;
   if (target.kind !== "layout") return tarClaim(target, from, options, io);
-  const { blobs, index } = await openLayout(path);
-  const platform = options.platform === undefined ? {} : { platform: parsePlatform(options.platform) };
-  const { manifest, config } = await loadImage(blobs, resolveTag(index, target.tag, path), platform);
+  const place = await openImagePlace(path, options, io);
+  const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
+  const { manifest, config } = await loadPlacedImage(place, platform).finally(() => place.close());
   expectSources(path, from, manifest.layers.length, "one source for each layer, the lowest first");
   const claims = manifest.layers.map(({ digest, mediaType }, i) => {
     const diffId = config.rootfs.diff_ids[i];

@@ -1,12 +1,12 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { PassThrough, Writable } from "node:stream";
-import { resolveTag } from "@imgkit/oci";
-import { openLayout } from "@imgkit/oci/node";
 import type { Context } from "../context.ts";
 import { type Digested, digestPath } from "../digest.ts";
 import { CliError } from "../errors.ts";
-import { note } from "../io.ts";
+import type { RegistryFlags } from "../images/flags.ts";
+import { openImagePlace } from "../images/source.ts";
+import { type Io, note } from "../io.ts";
 import type { Target } from "../kind.ts";
 import type { BuildRecord } from "../record.ts";
 import { version } from "../version.ts";
@@ -25,7 +25,7 @@ const outputs: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** @throws CliError USAGE for a record of another command; NOT_REBUILT when the recorded command fails now. */
-export async function rerun(target: Target, path: string, record: ReadRecord, context: Context): Promise<Outcome> {
+export async function rerun(target: Target, path: string, record: ReadRecord, flags: RegistryFlags, context: Context): Promise<Outcome> {
   const { io } = context;
   if (record.imgkit !== version()) note(io, `warning: ${path}: recorded by imgkit ${record.imgkit}, run again by ${version()}`);
   const folder = mkdtempSync(join(io.temporary, "imgkit-rerun-"));
@@ -37,7 +37,7 @@ export async function rerun(target: Target, path: string, record: ReadRecord, co
     if (made === undefined) {
       throw notRebuilt(path, code);
     }
-    return compare(target, path, await published(target), record, made);
+    return compare(target, path, await published(target, flags, io), record, made);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -62,7 +62,7 @@ function redirected(record: BuildRecord, path: string, folder: string, again: st
 }
 
 /** --from FILE.yaml: the one output of the build file that X is, made again. @throws CliError NOT_REBUILT when the build fails now. */
-export async function rebuildFile(target: Target, path: string, context: Context): Promise<Outcome> {
+export async function rebuildFile(target: Target, path: string, flags: RegistryFlags, context: Context): Promise<Outcome> {
   const { io } = context;
   const name = { tar: "tar", layout: "oci", disk: "disk" }[target.kind];
   const folder = mkdtempSync(join(io.temporary, "imgkit-rebuild-"));
@@ -74,7 +74,7 @@ export async function rebuildFile(target: Target, path: string, context: Context
     const text = Buffer.concat(await printed).toString();
     if (code !== 0) throw notRebuilt(path, code);
     const { digest } = JSON.parse(text).outputs[name].output as Digested;
-    const found = await published(target);
+    const found = await published(target, flags, io);
     const ok = digest === found.digest;
     return {
       ok,
@@ -93,10 +93,11 @@ function notRebuilt(path: string, code: number): CliError {
 }
 
 /** What X is known by: the digest of its bytes, or of the image's manifest. */
-async function published(target: Target): Promise<Digested> {
+async function published(target: Target, flags: RegistryFlags, io: Io): Promise<Digested> {
   if (target.kind !== "layout") return digestPath(target.path);
-  const { digest, size } = resolveTag((await openLayout(target.path)).index, target.tag, target.path);
-  return { digest, size };
+  const place = await openImagePlace(target.path, flags, io);
+  place.close();
+  return { digest: place.descriptor.digest, size: place.descriptor.size };
 }
 
 function compare(target: Target, path: string, found: Digested, before: BuildRecord, after: BuildRecord): Outcome {

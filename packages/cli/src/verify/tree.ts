@@ -10,7 +10,7 @@ import type { Outcome, VerifyOptions } from "./outcome.ts";
 export async function verifyTree(x: string, specification: string, options: VerifyOptions, io: Io): Promise<{ kind: string; outcome: Outcome }> {
   const spec = readMtree(specification);
   const progress = startProgress(io, "verify tree", options.progress && !options.quiet);
-  const source = await openSource(x, { xattrs: false }, 0, io, progress).finally(() => progress.end());
+  const source = await openSource(x, { ...options, xattrs: false }, 0, io, progress).finally(() => progress.end());
   try {
     const findings = await verifyMtree(source.tree, spec, { sha256: nativeSha256 });
     const lines = findings.map(({ code, path, keyword, expected, found }) => {
