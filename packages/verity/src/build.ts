@@ -180,9 +180,10 @@ export function layoutFor(size: number, input: Omit<LayoutInput, "dataBlocks"> &
   }
   const layout = verityLayout({ ...input, dataBlocks: dataBlocks ?? size / dataBlockSize });
   if (layout.dataSize > size) {
-    throw new VerityError("BAD_DATA_SIZE", "the data is shorter than the given number of blocks", {
-      expected: `at least ${layout.dataSize} bytes`,
-      found: `${size} bytes`,
+    throw new VerityError("BAD_DATA_SIZE", "the data has fewer blocks than are to be covered", {
+      field: "dataBlocks",
+      expected: `at most ${Math.floor(size / dataBlockSize)} blocks of ${dataBlockSize} bytes in ${size} bytes`,
+      found: String(dataBlocks),
     });
   }
   return layout;

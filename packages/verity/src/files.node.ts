@@ -1,10 +1,10 @@
 import { type BigIntStats, closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, statSync } from "node:fs";
 import { isZero } from "@imgkit/bytes";
 import { createOutput, type FileSource, openFile, readError, statPath } from "@imgkit/bytes/node";
-import { type BuiltTree, layoutFor } from "./build.ts";
+import type { BuiltTree } from "./build.ts";
 import { VerityError } from "./errors.ts";
 import type { VerityLayout } from "./layout.ts";
-import { buildTreeInFiles, type FileRange, type RangeTreeInput, type ThreadOptions, verifyTreeInFiles, writeFully } from "./ranges.node.ts";
+import { buildTreeInFiles, type FileRange, layoutOf, type RangeTreeInput, type ThreadOptions, verifyTreeInFiles, writeFully } from "./ranges.node.ts";
 import { superblockStruct } from "./superblock.ts";
 import type { VerifyOptions, VerityCheck } from "./verify.ts";
 
@@ -21,8 +21,8 @@ import type { VerifyOptions, VerityCheck } from "./verify.ts";
 export async function formatVerityFiles(dataPath: string, hashPath: string, input: RangeTreeInput): Promise<BuiltTree> {
   const data = openFile(dataPath);
   try {
-    const layout = layoutFor(data.size, input);
     const range = wholeFile(data);
+    const layout = layoutOf(range, input);
     const existing = statPath(hashPath) === undefined ? undefined : statSync(hashPath, { bigint: true });
     const shared = existing !== undefined && sameFile(existing, fstatSync(data.fd, { bigint: true }));
     if (shared && Math.min(layout.hashOffset, layout.treeOffset) < layout.dataSize) throw overlap(layout, hashPath);

@@ -2,6 +2,7 @@ import { writeSync } from "node:fs";
 import { type ByteRange, type ByteSource, checkRange, clipRanges } from "@imgkit/bytes";
 import { fileDataRanges, outputError, readFully } from "@imgkit/bytes/node";
 import { type BuildTreeInput, type BuiltTree, buildTree, encodedSuperblock, layoutFor } from "./build.ts";
+import { VerityError } from "./errors.ts";
 import { TreeFold } from "./fold.ts";
 import type { VerityLayout } from "./layout.ts";
 import { nativeEngine, opensslName } from "./native.node.ts";
@@ -46,6 +47,16 @@ export function rangeSource({ fd, path, start, size }: FileRange): ByteSource {
   };
 }
 
+/** As `layoutFor`, for the bytes of a file, which an error then names. */
+export function layoutOf({ path, size }: FileRange, input: Parameters<typeof layoutFor>[1]): VerityLayout {
+  try {
+    return layoutFor(size, input);
+  } catch (error) {
+    if (!(error instanceof VerityError) || error.code !== "BAD_DATA_SIZE") throw error;
+    throw new VerityError(error.code, error.sentence, { ...error.facts, path }, error.kind);
+  }
+}
+
 /** Writes all bytes at a byte offset of the file. */
 export function writeFully(fd: number, path: string, at: number, bytes: Uint8Array): void {
   try {
@@ -64,7 +75,7 @@ export type RangeTreeInput = Omit<BuildTreeInput, "engine"> & ThreadOptions;
  * @throws VerityError as `buildTree`, and WORKER_FAILED; what the file system throws.
  */
 export async function buildTreeInFiles(data: FileRange, hash: Omit<FileRange, "size"> | undefined, input: RangeTreeInput): Promise<BuiltTree> {
-  const layout = layoutFor(data.size, input);
+  const layout = layoutOf(data, input);
   const superblock = hash === undefined ? undefined : encodedSuperblock(layout, input.uuid);
   const job = unitJob(hash === undefined ? "root" : "write", data, hash, layout);
   const write = hash === undefined ? undefined : (offset: number, bytes: Uint8Array): void => writeFully(hash.fd, hash.path, hash.start + offset, bytes);
@@ -95,6 +106,8 @@ export async function verifyTreeInFiles(
   rootHash: Uint8Array,
   options: Omit<VerifyOptions, "engine"> & ThreadOptions = {},
 ): Promise<VerityCheck> {
+  // Here, for the error that names the file.
+  if (options.params !== undefined && options.params.dataBlocks === undefined) layoutOf(data, { ...options.params, superblock: false });
   const prepared = await prepareCheck(rangeSource(data), rangeSource(hash), rootHash, { ...options, engine: nativeEngine });
   if (prepared.check === undefined) return prepared.failed;
   const { check, finish } = prepared;

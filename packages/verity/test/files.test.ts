@@ -152,6 +152,20 @@ test("a hash area that would overwrite the data of the same file is refused, and
   expect(Buffer.compare(readFileSync(join(at, "data")), bytes)).toBe(0);
 });
 
+test("more blocks than there are, or a part of one, is an error that names the file and what fits", async () => {
+  const at = fresh();
+  const [data, hash] = [join(at, "data"), join(at, "hash")];
+  writeFileSync(data, noise(100 * 4096 + 1, 1));
+  const part = `${data}: the data is no whole number of blocks (expected a multiple of 4096 bytes, found 409601 bytes). Pad it, or give the number of data blocks to cover.`;
+  const few = `${data}: the data has fewer blocks than are to be covered (field dataBlocks; expected at most 100 blocks of 4096 bytes in 409601 bytes, found 101)`;
+  await expect(formatVerityFiles(data, hash, base)).rejects.toThrow(part);
+  await expect(rootHashOfFile(data, base)).rejects.toThrow(part);
+  await expect(formatVerityFiles(data, hash, { ...base, dataBlocks: 101 })).rejects.toThrow(few);
+  await expect(rootHashOfFile(data, { ...base, dataBlocks: 101 })).rejects.toThrow(few);
+  writeFileSync(hash, "");
+  await expect(verifyVerityFiles(data, hash, new Uint8Array(32), { params: base })).rejects.toThrow(part);
+});
+
 test("a failed run leaves no hash file", async () => {
   const at = fresh();
   writeFileSync(join(at, "data"), noise(100 * 4096 + 1, 1));
