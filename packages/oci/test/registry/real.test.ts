@@ -22,6 +22,7 @@ import {
   layoutSource,
   layoutTarget,
   listReferrers,
+  memoryBlobs,
   parsePlatform,
   pushReferrer,
   type RegistryOptions,
@@ -30,7 +31,8 @@ import {
   verifyLayout,
 } from "../../src/index.ts";
 import { EPOCH, gnuTar, imageDefaults, makeRoot, run, temporaryFolder } from "../support.ts";
-import { type DockerRegistry, makeCertificate, startDockerRegistry } from "./servers.ts";
+import { fastNetwork } from "./images.ts";
+import { type DockerRegistry, makeCertificate, startDockerRegistry, startProxy, startWire } from "./servers.ts";
 
 const folder = temporaryFolder();
 const tar = gnuTar(makeRoot(folder));
@@ -132,6 +134,28 @@ describe("what we push", () => {
     expect(JSON.parse(run("skopeo", "inspect", "--tls-verify=false", "--raw", `docker://${registry.host}/two:t`)).manifests).toHaveLength(2);
     expect(two.descriptor.digest).not.toBe(index.descriptor.digest);
     await expect(copyImage(source, "multi", to, "t", { platform: parsePlatform("linux/s390x") })).rejects.toMatchObject({ code: "NO_SUCH_IMAGE" });
+  });
+});
+
+describe("a wire that breaks", () => {
+  oracle("docker-registry")("a push that is cut anywhere, and cut again, ends with the same digest", async () => {
+    const content = new Uint8Array(3 << 20);
+    for (let i = 1024; i < content.length; i++) content[i] = (i * 2654435761) >>> 7;
+    const writer = await createLayout(fresh());
+    const layer = await addLayer(writer.blobs, [content], { compression: "none" });
+    const image = await buildImage(writer.blobs, { ...imageDefaults, layers: [layer] });
+    const source = { blobs: writer.blobs, resolve: async () => image.descriptor };
+    for (const [i, cut] of [100, 300, 700, 1500, 100_000, 1_000_000, 3_000_000, 3_147_000].entries()) {
+      const wire = await startWire(registry.host);
+      wire.cuts.push(cut, cut);
+      const repository = client({ network: fastNetwork() }).repository(`${wire.host}/broken-${i}`);
+      expect((await copyImage(source, undefined, repository, "t")).descriptor.digest).toBe(image.descriptor.digest);
+      const remote = client().repository(`${registry.host}/broken-${i}:t`);
+      const back = await copyImage(remote, undefined, layoutTarget({ blobs: memoryBlobs(), add() {} }));
+      expect(back).toMatchObject({ descriptor: { digest: image.descriptor.digest }, copied: 2 });
+      wire.close();
+    }
+    writer.abort();
   });
 });
 
@@ -247,7 +271,7 @@ describe("with TLS", () => {
     "docker-registry",
     "openssl",
     "skopeo",
-  )("a registry of a self-made authority is trusted when it is given, and only then", async () => {
+  )("a registry of a self-made authority is trusted when it is given, and only then, through a proxy too", async () => {
     const tls = makeCertificate(folder);
     const { host } = await startDockerRegistry(folder, { tls });
     const { path, image } = await ours();
@@ -259,6 +283,10 @@ describe("with TLS", () => {
     expect(JSON.parse(run("skopeo", "inspect", "--cert-dir", certificates, `docker://${host}/a:1.0`)).Digest).toBe(image.descriptor.digest);
     const distrusting = client().repository(`${host}/a:1.0`).resolve();
     await expect(distrusting).rejects.toMatchObject({ code: "NETWORK_FAILED", facts: { hint: expect.stringContaining("CA") } });
+    const proxy = await startProxy(() => host);
+    const tunnelled = nodeNetwork({ ca: [readFileSync(tls.ca, "utf8")], env: { https_proxy: `http://${proxy.host}` } });
+    expect((await client({ network: tunnelled }).repository("registry.test/a:1.0").resolve()).digest).toBe(image.descriptor.digest);
+    expect(proxy.asked).toEqual(["registry.test:443"]);
     const blind = client({ network: nodeNetwork({ insecure: true }) }).repository(`${host}/a:1.0`);
     expect((await blind.resolve()).digest).toBe(image.descriptor.digest);
   });
