@@ -9,6 +9,6 @@ export {
   type SignOptions,
   signImage,
 } from "./authenticode/image.ts";
-export type { SignedData } from "./authenticode/signed-data.ts";
+export { readSignedData, type SignedData } from "./authenticode/signed-data.ts";
 export { AttestError, type AttestErrorCode } from "./errors.ts";
 export { readPem } from "./pem.ts";

@@ -5,6 +5,7 @@ import { pseudoRandomBytes } from "../../../fixtures/src/index.ts";
 import { appendSections } from "../src/pe/append.ts";
 import { authenticodeHash } from "../src/pe/authenticode.ts";
 import { pkcs7Certificate, readCertificates, withCertificates } from "../src/pe/certificates.ts";
+import { peChecksum } from "../src/pe/checksum.ts";
 import { dataDirectory, fileHeader, optionalHeader, sectionHeader } from "../src/pe/format.ts";
 import { readPe } from "../src/pe/reader.ts";
 import { makePe, type StubOptions } from "./pe-helpers.ts";
@@ -107,6 +108,30 @@ describe("sections to append", () => {
     const signed = await withCertificates(memorySource(makePe()), [pkcs7Certificate(new Uint8Array(5))]);
     await expect(appendSections(signed, one(".x"))).rejects.toThrow(/image is signed/);
     await expect(appendSections(changed([[SECTIONS + 2 * sectionHeader.size + 8, 32, 1]]), one(".x"))).rejects.toThrow(/behind the image's section table/);
+  });
+});
+
+describe("peChecksum", () => {
+  /** The words one by one, the checksum's own bytes as zeros. */
+  function plain(bytes: Uint8Array, field: number): number {
+    let sum = 0;
+    for (let i = 0; i < bytes.length; i++) {
+      if (i < field || i >= field + 4) sum += i % 2 === 0 ? (bytes[i] ?? 0) : (bytes[i] ?? 0) * 256;
+      sum = (sum & 0xffff) + (sum >>> 16);
+    }
+    return sum + bytes.length;
+  }
+
+  test.each([
+    [1001, 300],
+    [1002, 301],
+    [4_194_304 + 5, 302],
+    [8_400_003, 303],
+  ])("of %i bytes with the header at %i it is the sum of all words", async (size, optional) => {
+    for (const bytes of [pseudoRandomBytes(size, size), new Uint8Array(size).fill(0xff)]) {
+      const at = { file: 0, optional, directories: 0, sections: 0 };
+      expect(await peChecksum(memorySource(bytes), { at })).toBe(plain(bytes, optional + optionalHeader.fields.CheckSum.at));
+    }
   });
 });
 

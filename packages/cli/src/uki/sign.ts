@@ -1,8 +1,8 @@
-import { attachSignature, type Certificate, imageToBeSigned, readCertificateFile, readSignatures, signImage } from "@imgkit/attest";
+import { attachSignature, type Certificate, imageToBeSigned, readCertificateFile, readSignedData, signImage } from "@imgkit/attest";
 import { rsaSigner, rsaVerifier } from "@imgkit/attest/node";
 import { type ByteSource, toHex } from "@imgkit/bytes";
 import { nativeSha256, writeFileAtomic } from "@imgkit/bytes/node";
-import { authenticodeHash } from "@imgkit/disk";
+import { authenticodeHash, readCertificates } from "@imgkit/disk";
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { CliError } from "../errors.ts";
@@ -134,14 +134,14 @@ async function withImage(
   try {
     const image = await job(pacedSource(inputs.open(path)), { ...inputs, certificates });
     const written = await writeImage(command, image, inputs, options, context);
-    const signatures = await readSignatures(image, rsaVerifier, nativeSha256);
-    const last = signatures.at(-1)?.signed;
-    const signer = last?.signer === undefined ? undefined : { subject: last.signer.subject, fingerprint: `sha256:${last.signer.fingerprint}` };
+    const signatures = await readCertificates(image);
+    const last = readSignedData(signatures.at(-1)?.bytes ?? new Uint8Array());
+    const signer = last.signer === undefined ? undefined : { subject: last.signer.subject, fingerprint: `sha256:${last.signer.fingerprint}` };
     if (options.json) {
       const document = {
         command,
         output: { path: options.output, ...written },
-        imageHash: toHex(last?.imageHash ?? new Uint8Array()),
+        imageHash: toHex(last.imageHash),
         signatures: signatures.length,
         signer,
       };
