@@ -1,4 +1,4 @@
-// busybox tar (1.35) knows two records of extended headers, path and linkpath; of all else it takes what stands in the plain header, and
+// What other readers make of a tar/1. busybox tar (1.35) knows two records of extended headers, path and linkpath; of all else it takes what stands in the plain header, and
 // says nothing. What is left then is told here and in docs/bytes/tar-1.md.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
@@ -28,6 +28,21 @@ function busybox(args: readonly string[], input: Uint8Array): string {
 
 const SECOND = 1_000_000_000n;
 const last = 0o77777777777n * SECOND;
+
+oracleRoot("tar", "getfattr")("GNU tar restores all of any tree", async () => {
+  let run = 0;
+  await fc.assert(
+    fc.asyncProperty(arbitraryTree(), async (random) => {
+      const tree = withoutSpecialLinks(random);
+      const place = join(folder, String(run++));
+      mkdirSync(place);
+      const input = await tarBytes(tree);
+      execFileSync("tar", ["--xattrs", "--xattrs-include=*", "--numeric-owner", "-xp", "-f", "-", "-C", place], { input, stdio: ["pipe", "pipe", "pipe"] });
+      expect(await differences(tree, await readDirectory(place))).toEqual([]);
+    }),
+    { numRuns: 30 },
+  );
+});
 
 /** What it knows of a node: no attributes, whole seconds, 0 for an owner of more than seven octal digits and for a time that is no octal number. */
 function plain(node: TreeNode): TreeNode {
