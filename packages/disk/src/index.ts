@@ -1,7 +1,9 @@
+export { readCpio } from "./cpio/reader.ts";
+export { type CpioArchive, createCpio } from "./cpio/writer.ts";
 export type { DiskBoot, EspDescription } from "./disk/esp.ts";
 export { detectFileSystem, type FileSystemInfo, type FileSystemKind } from "./disk/file-system.ts";
-export type { DiskFinding, DiskFindingCode } from "./disk/findings.ts";
 export { type BootFiles, findBoot } from "./disk/find-boot.ts";
+export type { DiskFinding, DiskFindingCode } from "./disk/findings.ts";
 export { type DiskInput, type DiskLayout, type DiskOptions, type DiskPair, type DiskRange, type EmptyPartition, layoutDisk } from "./disk/layout.ts";
 export type { DiskIdentifiers } from "./disk/seed.ts";
 export type { SplitFolder } from "./disk/split.ts";
@@ -15,6 +17,7 @@ export { DiskError, type DiskErrorCode } from "./errors.ts";
 export type { FatFinding, FatFindingCode } from "./fat/findings.ts";
 export { type FatContents, readFat } from "./fat/reader.ts";
 export { createFat, type FatExtent, type FatImage, type FatOptions, fatVolumeId } from "./fat/writer.ts";
+export { buildInitrd, type Initrd, type InitrdOptions, packInitrd } from "./initrd/build.ts";
 export { authenticodeHash } from "./pe/authenticode.ts";
 export { type PeCertificate, pkcs7Certificate, readCertificates, withCertificates } from "./pe/certificates.ts";
 export type { PeSection } from "./pe/reader.ts";
