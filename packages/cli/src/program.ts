@@ -27,6 +27,7 @@ const commands: Readonly<Record<string, () => Promise<Adder>>> = {
   tags: async () => (await import("./commands/registry.ts")).addTags,
   catalog: async () => (await import("./commands/registry.ts")).addCatalog,
   delete: async () => (await import("./commands/registry.ts")).addDelete,
+  gc: async () => (await import("./commands/gc.ts")).addGc,
   verify: async () => (await import("./commands/verify.ts")).addVerify,
   verity: async () => (await import("./commands/verity.ts")).addVerity,
   completion: async () => (await import("./commands/completion.ts")).addCompletion,

@@ -1,11 +1,25 @@
 import { writeTar } from "@imgkit/core";
-import { addLayer, buildImage, checkTag, executionConfig, type ImageSettings, type Layer, parsePlatform } from "@imgkit/oci";
+import {
+  addLayer,
+  type BlobStore,
+  buildImage,
+  checkTag,
+  diffTrees,
+  executionConfig,
+  formatEpoch,
+  type Image,
+  type ImageSettings,
+  type Platform,
+  parsePlatform,
+} from "@imgkit/oci";
 import { createLayout, type LayoutWriter, nodeEngines, splitLayoutReference } from "@imgkit/oci/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Context } from "../context.ts";
 import { epochOf } from "../epoch.ts";
 import { CliError } from "../errors.ts";
-import { note, printJson, printLine } from "../io.ts";
+import { type Base, openBase } from "../images/base.ts";
+import { checkSplit, partsOf, type SplitFlags, splitOptions } from "../images/parts.ts";
+import { type AddedLayer, reportImage } from "../images/report.ts";
 import { levelOption, type PackingOptions, packingOf } from "../layer-options.ts";
 import { addOutputOptions, addRecordOption, collectText, type OutputOptions, type RecordOptions } from "../options.ts";
 import { checkSideOutputs } from "../outputs.ts";
@@ -16,10 +30,12 @@ import { type SourceReport, sourceReport } from "../report.ts";
 import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
 import { pacedStream } from "../turns.ts";
 
-interface ImageOptions extends TreeOptions, OutputOptions, RecordOptions, PackingOptions {
+interface ImageOptions extends TreeOptions, OutputOptions, RecordOptions, PackingOptions, SplitFlags {
   readonly output: string;
   readonly tag?: string;
-  readonly platform: string;
+  readonly platform?: string;
+  readonly base?: string;
+  readonly difference?: boolean;
   readonly entrypoint?: readonly string[];
   readonly cmd?: readonly string[];
   readonly env?: readonly string[];
@@ -36,6 +52,9 @@ Examples:
   $ imgkit image rootfs.tar -o oci --epoch 1700000000
   $ imgkit image rootfs.tar -o oci:bookworm --epoch 1700000000 --platform linux/arm64 --cmd /bin/bash --env LANG=C.UTF-8
   $ imgkit image base.tar app/ -o oci --tag app --epoch 1700000000 --entrypoint '["/usr/bin/app", "--serve"]' --user 1000:1000
+  $ imgkit image app/ --base oci:bookworm -o oci --tag app --epoch 1700000000 --cmd /opt/app/run
+  $ imgkit image rootfs/ --base oci:bookworm --difference -o oci --tag changed --epoch 1700000000
+  $ imgkit image mmdebstrap:bookworm --split debian -o oci --tag layered --epoch 1700000000
   $ skopeo copy oci:oci:latest docker-daemon:app:latest`;
 
 export function addImage(program: Command, context: Context): void {
@@ -43,10 +62,15 @@ export function addImage(program: Command, context: Context): void {
     .command("image")
     .summary("turn root file systems into an OCI image in a layout")
     .description("Writes one layer for each source, the lowest first, with config, manifest and index, into an OCI layout.")
-    .argument("<source...>", "as for rootfs; each becomes a layer")
+    .argument("<source...>", "as for rootfs; each becomes a layer, or several with --split")
     .requiredOption("-o, --output <layout>", "the folder of the OCI layout, DIR or DIR:TAG; an image is added to a layout that exists")
     .option("--tag <name>", "the image's name in the layout (default: latest)")
-    .option("--platform <os/arch>", "OS/ARCH or OS/ARCH/VARIANT in OCI's names", "linux/amd64")
+    .option("--platform <os/arch>", "OS/ARCH or OS/ARCH/VARIANT in OCI's names (default: the base's, or linux/amd64)")
+    .option(
+      "--base <image>",
+      "put the layers on an image: docker://REF, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE; its layers stay, its config is inherited",
+    )
+    .option("--difference", "the source is all that the image is to hold: write what it has differently from the base")
     .addOption(new Option("--compression <kind>", "of the layers").choices(["gzip", "zstd", "none"]).default("gzip"))
     .addOption(levelOption())
     .option("--entrypoint <command>", "a JSON array, or one word (repeatable)", collectCommand)
@@ -60,6 +84,7 @@ export function addImage(program: Command, context: Context): void {
     .option("--stop-signal <signal>", "such as SIGTERM")
     .addHelpText("after", examples)
     .action((sources: readonly string[], options: ImageOptions) => image(sources, options, context));
+  for (const option of splitOptions()) command.addOption(option);
   addTreeOptions(command);
   addRecordOption(addOutputOptions(command));
 }
@@ -87,71 +112,107 @@ async function image(specs: readonly string[], options: ImageOptions, context: C
   const { io } = context;
   const epoch = epochOf(options, io);
   const place = outputPlace(options);
-  const platform = parsePlatform(options.platform);
+  const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
   const settings = imageSettings(options);
   // Before the layers are packed, not after.
   executionConfig(settings);
   packingOf(options);
   checkTag(place.tag);
+  checkSplit(options);
+  checkDifference(specs, options);
   checkSideOutputs(place.path, { "--record": options.record });
   const progress = startProgress(io, "image", options.progress && !options.quiet);
   const layout = await createLayout(place.path);
+  let base: Base | undefined;
   try {
-    const layers: Layer[] = [];
-    const inputs: RecordedFile[] = [];
+    if (options.base !== undefined) base = await openBase(options.base, platform, options, io);
+    const layers: AddedLayer[] = [];
+    const inputs: RecordedFile[] = base === undefined ? [] : [base.recorded];
     const sources: (SourceReport & { source: string })[] = [];
     for (const spec of specs) {
-      const { layer, inputs: read, report } = await addSource(spec, layout, options, epoch, context, progress);
-      layers.push(layer);
-      sources.push({ source: spec, ...report });
-      inputs.push(...read);
+      const added = await addSource(spec, layout, options, epoch, context, progress, base);
+      layers.push(...added.layers);
+      sources.push({ source: spec, ...added.report });
+      inputs.push(...added.inputs);
     }
-    const { descriptor } = await buildImage(layout.blobs, {
-      layers,
-      platform,
-      epoch,
-      settings,
-      ...(options.annotation === undefined ? {} : { annotations: options.annotation }),
-    });
-    layout.add(descriptor, place.tag);
+    const image = await writeImage(layout.blobs, { base, layers, platform, epoch, settings, annotations: options.annotation });
+    layout.add(image.descriptor, place.tag);
     await layout.commit();
     progress.end();
-    const { digest, size } = descriptor;
+    const { digest, size } = image.descriptor;
     if (options.record !== undefined) {
       const outputs = [{ name: `${place.path}:${place.tag}`, kind: "manifest" as const, digest, size }];
       await writeRecord(options.record, { command: "image", arguments: context.argv, epoch, inputs, outputs });
     }
-    const parts = layers.map(({ descriptor: d, diffId, tarSize }) => ({ mediaType: d.mediaType, digest: d.digest, size: d.size, diffId, tarSize }));
-    if (options.json) {
-      await printJson(io, { command: "image", epoch, output: { path: place.path, tag: place.tag, digest, size }, platform, layers: parts, sources });
-    } else if (!options.quiet) {
-      for (const finding of sources.flatMap((source) => source.findings)) note(io, `warning: ${finding}`);
-      await printLine(io, `${digest}  oci:${place.path}:${place.tag}`);
-      for (const part of parts) await printLine(io, `  layer ${part.digest} (${part.size} bytes), diff_id ${part.diffId}`);
-    }
+    await reportImage({ image, layers, sources, epoch, place }, options, io);
   } finally {
+    base?.close();
     layout.abort();
     progress.end();
   }
 }
 
+/** @throws CliError USAGE where --difference has nothing to be the difference of. */
+function checkDifference(specs: readonly string[], { base, difference, split }: ImageOptions): void {
+  if (difference !== true) return;
+  if (base === undefined) throw new CliError("USAGE", "--difference needs an image to differ from", { hint: "Add --base IMAGE." });
+  if (specs.length > 1 || split !== undefined)
+    throw new CliError("USAGE", "--difference makes one layer of one source", { hint: "Give one source, and leave --split out." });
+}
+
 interface AddedSource {
-  readonly layer: Layer;
+  /** The lowest first. */
+  readonly layers: readonly AddedLayer[];
   /** Empty unless a record is written. */
   readonly inputs: readonly RecordedFile[];
   readonly report: SourceReport;
 }
 
-async function addSource(spec: string, layout: LayoutWriter, options: ImageOptions, epoch: number, context: Context, progress: Progress): Promise<AddedSource> {
+async function addSource(
+  spec: string,
+  layout: LayoutWriter,
+  options: ImageOptions,
+  epoch: number,
+  context: Context,
+  progress: Progress,
+  base: Base | undefined,
+): Promise<AddedSource> {
   const writes = { outputs: [outputPlace(options).path, options.record], staging: layout.staging };
   const source = await prepareSource(spec, { ...options, ...writes }, epoch, context.io, progress);
   try {
-    const tar = pacedStream(writeTar(source.tree, { epoch, onProgress: (bytes) => progress.update(bytes) }));
-    const layer = await addLayer(layout.blobs, tar, { ...packingOf(options), engines: nodeEngines });
-    return { layer, inputs: options.record === undefined ? [] : await source.inputs(), report: sourceReport(source) };
+    const about = sourceReport(source);
+    const under = options.difference === true ? await base?.tree() : undefined;
+    const tree = under === undefined ? source.tree : await diffTrees(under.tree, source.tree);
+    const layers: AddedLayer[] = [];
+    for (const part of await partsOf(tree, options, epoch)) {
+      const tar = pacedStream(writeTar(part.tree, { epoch: part.epoch, onProgress: (bytes) => progress.update(bytes) }));
+      layers.push({ ...(await addLayer(layout.blobs, tar, { ...packingOf(options), engines: nodeEngines })), names: part.names });
+    }
+    const findings = [...(under?.findings ?? []), ...about.findings];
+    return { layers, inputs: options.record === undefined ? [] : await source.inputs(), report: { ...about, findings } };
   } finally {
     source.close();
   }
+}
+
+interface ImageParts {
+  readonly base: Base | undefined;
+  readonly layers: readonly AddedLayer[];
+  readonly platform: Platform | undefined;
+  readonly epoch: number;
+  readonly settings: ImageSettings;
+  readonly annotations: Readonly<Record<string, string>> | undefined;
+}
+
+function writeImage(store: BlobStore, { base, layers, platform, epoch, settings, annotations }: ImageParts): Promise<Image> {
+  const created = formatEpoch(epoch);
+  const history = layers.map(({ names }) => ({ created, created_by: "imgkit", ...(names.length === 0 ? {} : { comment: names.join(" ") }) }));
+  const common = { layers, epoch, settings, history };
+  if (base === undefined) {
+    return buildImage(store, { ...common, platform: platform ?? parsePlatform("linux/amd64"), ...(annotations === undefined ? {} : { annotations }) });
+  }
+  // annotations.md: which image the lowest layers are of.
+  return base.extend(store, { ...common, annotations: { "org.opencontainers.image.base.digest": base.image.descriptor.digest, ...annotations } });
 }
 
 function outputPlace(options: ImageOptions): { path: string; tag: string } {

@@ -15,9 +15,10 @@ export type SplitKind = "debian" | "apk" | number;
 
 export function splitOptions(): Option[] {
   return [
-    new Option("--split <how>", "several layers for a source: debian or apk (by package), or size=BYTES (also K, M, G); a changed package changes its layer only").argParser(
-      parseSplit,
-    ),
+    new Option(
+      "--split <how>",
+      "several layers for a source: debian or apk (by package), or size=BYTES (also K, M, G); a changed package changes its layer only",
+    ).argParser(parseSplit),
     new Option("--max-layers <number>", "of a source that is split by package; the smaller packages share (default: 64)").argParser(parseCount),
   ];
 }
