@@ -174,8 +174,14 @@ python3 -c 'import py_compile as p; p.compile("${place}", cfile="out", invalidat
     expect(await codes(path, good, other)).toEqual(["pyc-marshal"]);
   });
 
-  test("in __pycache__ the path alone tells", async () => {
-    expect(await codes("usr/lib/__pycache__/m.cpython-311.pyc", "1", "2")).toEqual(["derived-cache"]);
+  const cached = "usr/lib/__pycache__/m.cpython-311.pyc";
+
+  oracle("python3")("in __pycache__ too it is said what differs inside", async () => {
+    expect(await codes(cached, compile("@1700000000", "TIMESTAMP"), compile("@1700003600", "TIMESTAMP"))).toEqual(["pyc-time"]);
+  });
+
+  test("where nothing is known of the inside, the path tells", async () => {
+    expect(await codes(cached, "1", "2")).toEqual(["derived-cache"]);
   });
 });
 

@@ -224,6 +224,9 @@ describe("suspects", () => {
       "etc/nvme/hostid": "h",
       "etc/hostname": "builder",
       "etc/resolv.conf": "",
+      "etc/hosts": "127.0.0.1 localhost\n",
+      "etc/iscsi/initiatorname.iscsi": "i",
+      "etc/ssl/private/ssl-cert-snakeoil.key": "k",
       "etc/shadow": "root:*:19000:0:99999:7:::\ndaemon:*:19000:0:99999:7:::\nx:!::0:99999:7:::\n",
       "var/lib/systemd/random-seed": "r",
       "usr/lib/python3/__pycache__/a.cpython-311.pyc": "p",
@@ -233,9 +236,11 @@ describe("suspects", () => {
     });
     expect((await findSuspects(tree)).map((suspect) => `${suspect.code} ${suspect.path}`)).toEqual([
       "HOST_CONFIGURATION etc/hostname",
+      "HOST_IDENTITY etc/iscsi/initiatorname.iscsi",
       "HOST_IDENTITY etc/nvme/hostid",
       "PASSWORD_DATE etc/shadow",
       "HOST_KEY etc/ssh/ssh_host_ed25519_key",
+      "HOST_KEY etc/ssl/private/ssl-cert-snakeoil.key",
       "PYTHON_CACHE usr/lib/python3/__pycache__",
       "PYTHON_CACHE usr/lib/python3/__pycache__/a.cpython-311.pyc",
       "BUILD_PATH usr/lib/x.la",

@@ -42,7 +42,7 @@ export const causeTable = [
     "Build both from one lock (imgkit lock), or from one snapshot of the archive.",
   ],
 
-  // paths.ts
+  // ../known-paths.ts
   ["scrubbed", "paths that differ from build to build and that a profile takes out", "Use --profile debian."],
   ["ssh-host-key", "SSH host keys, made anew by each installation", "Remove /etc/ssh/ssh_host_* from the image; make them at the first boot."],
   ["random-identity", "random identities and seeds", "Remove the file from the image: it is made at the first boot."],

@@ -1,4 +1,5 @@
 import { type CompareOptions, compareTrees, type Difference } from "../compare.ts";
+import { causeOfPath } from "../known-paths.ts";
 import { scrubProfiles, scrubRuleOf } from "../normalise/scrub.ts";
 import type { Tree } from "../tree.ts";
 import { type Cause, type CauseCode, causeTable, type FoundCause } from "./causes.ts";
@@ -6,7 +7,6 @@ import { type Decompress, explainContent } from "./content.ts";
 import { causeOfMetadata, factsOf, secondsBelow, type TreeFacts } from "./metadata.ts";
 import { packageDifferences } from "./packages.ts";
 import { found, type Pair } from "./pair.ts";
-import { causeOfPath } from "./paths.ts";
 
 export interface ExplainOptions extends CompareOptions {
   /** Default: the portable one of `@imgkit/compress`. */
@@ -79,9 +79,11 @@ async function explainDifference(difference: Difference, { a, b, facts, packages
   }
   if (difference.kind !== "content") return [causeOfMetadata(difference, facts.a, facts.b)];
   const known = causeOfPath(path);
-  if (known !== undefined) return [known];
+  // What is inside of a Python cache tells more than that it is one.
+  if (known !== undefined && !path.endsWith(".pyc")) return [known];
   const pair = contents(path, a, b);
-  return pair === undefined ? [found("unknown", "no content")] : explainContent(pair, difference.offset, decompress);
+  const inside = pair === undefined ? [found("unknown", "no content")] : await explainContent(pair, difference.offset, decompress);
+  return known !== undefined && inside.every(({ code }) => code === "unknown") ? [known] : inside;
 }
 
 function contents(path: string, a: Tree, b: Tree): Pair | undefined {

@@ -1,4 +1,5 @@
 import { collect, decodeName, streamSource } from "@imgkit/bytes";
+import { type SuspectPath, suspectPath } from "../known-paths.ts";
 import type { FileNode, TreeNode } from "../node.ts";
 import { nameOf } from "../path.ts";
 import type { Tree } from "../tree.ts";
@@ -6,37 +7,9 @@ import type { Tree } from "../tree.ts";
 /** Something that is likely to differ from build to build, or that tells of the host that built. It is reported, never removed. */
 export interface Suspect {
   readonly path: string;
-  readonly code: "HOST_KEY" | "HOST_IDENTITY" | "RANDOM_SEED" | "HOST_CONFIGURATION" | "PASSWORD_DATE" | "PYTHON_CACHE" | "BUILD_LOG" | "BUILD_PATH";
+  readonly code: SuspectPath["code"] | "PASSWORD_DATE" | "BUILD_PATH";
   readonly detail: string;
 }
-
-interface Rule {
-  readonly code: Suspect["code"];
-  readonly matches: RegExp;
-  readonly detail: string;
-}
-
-const rules: readonly Rule[] = [
-  {
-    code: "HOST_KEY",
-    matches: /^etc\/ssh\/ssh_host_.*_key(\.pub)?$/,
-    detail: "a key made at random when openssh-server was installed: every machine of this image would share it",
-  },
-  { code: "HOST_IDENTITY", matches: /^etc\/nvme\/host(id|nqn)$/, detail: "a random identity of the building host" },
-  { code: "HOST_IDENTITY", matches: /^etc\/hostid$/, detail: "a random identity of the building host" },
-  {
-    code: "RANDOM_SEED",
-    matches: /^var\/lib\/(systemd\/random-seed|urandom\/random-seed)$/,
-    detail: "random by its nature; machines of one image may not share it",
-  },
-  { code: "HOST_CONFIGURATION", matches: /^etc\/(resolv\.conf|hostname)$/, detail: "often copied from the building host" },
-  {
-    code: "PYTHON_CACHE",
-    matches: /(^|\/)__pycache__$|\.pyc$/,
-    detail: "Python's cache holds the times of its sources; PYTHONDONTWRITEBYTECODE=1, or py3compile with SOURCE_DATE_EPOCH",
-  },
-  { code: "BUILD_LOG", matches: /^var\/lib\/dkms\/.*\/make\.log$/, detail: "a log of the build, with its clock" },
-];
 
 /** Files larger than this are not searched for build paths. */
 const SEARCH_LIMIT = 64 * 1024;
@@ -48,8 +21,8 @@ const buildPath = /(?:\/home\/(?:runner|builder|build)\/|\/build\/[a-z0-9+.-]+-[
 export async function findSuspects(tree: Tree): Promise<Suspect[]> {
   const out: Suspect[] = [];
   for (const node of tree) {
-    const rule = rules.find((r) => r.matches.test(node.path) && !isEmpty(node));
-    if (rule !== undefined) out.push({ path: node.path, code: rule.code, detail: rule.detail });
+    const suspect = isEmpty(node) ? undefined : suspectPath(node.path);
+    if (suspect !== undefined) out.push({ path: node.path, ...suspect });
     if (node.type !== "file" || node.content.size === 0 || node.content.size > SEARCH_LIMIT) continue;
     if (/^etc\/shadow-?$/.test(node.path)) out.push(...(await passwordDates(node)));
     else if (/^etc\//.test(node.path) || /\.(la|pc|cmake|conf|cfg|sh|json)$/.test(nameOf(node.path))) out.push(...(await buildPaths(node)));
