@@ -196,6 +196,11 @@ function badRecord(field: string, text: string, expected: string, context: Conte
 const silent =
   /^(path|linkpath|size|uid|gid|mtime|atime|ctime|uname|gname|comment|charset|hdrcharset|SCHILY\.(xattr\..*|dev|devmajor|devminor|ino|nlink|filetype|fflags|realsize)|LIBARCHIVE\.(xattr\..*|creationtime|symlinktype)|RHT\.security\.selinux|GNU\.sparse\..*|GNU\.volume\..*|MSWINDOWS\..*)$/;
 
+/** Whether a record's keyword means something to this reader, or is known to mean nothing to a tree. */
+export function isKnownRecord(keyword: string): boolean {
+  return silent.test(keyword) || keyword.startsWith("SCHILY.acl.");
+}
+
 /** What an extended header says that no tree holds. */
 export function notesOf(records: PaxRecords): EntryNote[] {
   const notes: EntryNote[] = [];

@@ -52,6 +52,15 @@ export const tarHeader: Struct<TarHeader> = struct<TarHeader>("tar header", BLOC
   prefix: text(345, 155),
 });
 
+/** Names of a header's owners, which tar/1 leaves empty. */
+interface OwnerNames {
+  /** At most 32 bytes, no NUL. */
+  readonly uname: Uint8Array;
+  readonly gname: Uint8Array;
+}
+
+const ownerNames: Struct<OwnerNames> = struct<OwnerNames>("tar header's owners", BLOCK, { uname: text(265, 32), gname: text(297, 32) });
+
 /** Where the checksum stands: six octal digits, NUL, space. It is no part of the table, since it covers the other fields. */
 const CHECKSUM_AT = 148;
 const CHECKSUM_LENGTH = 8;
@@ -68,8 +77,21 @@ export function encodeTarHeader(header: TarHeader): Uint8Array {
 export function encodeTarHeaderInto(bytes: Uint8Array, at: number, header: TarHeader): void {
   bytes.fill(0, at, at + BLOCK);
   tarHeader.encodeInto(bytes, at, header);
+  putChecksum(bytes, at);
+}
+
+function putChecksum(bytes: Uint8Array, at: number): void {
   putOctal(bytes, at + CHECKSUM_AT, 6, checksum(bytes, at));
+  bytes[at + CHECKSUM_AT + 6] = 0;
   bytes[at + CHECKSUM_AT + 7] = SPACE;
+}
+
+/** The 512 bytes of a header with the names of its owners. */
+export function encodeNamedTarHeader(header: TarHeader, owners: OwnerNames): Uint8Array {
+  const block = encodeTarHeader(header);
+  ownerNames.encodeInto(block, 0, owners);
+  putChecksum(block, 0);
+  return block;
 }
 
 /** The last `digits` octal digits of a number that is not negative. Its bits may be more than 32. */

@@ -2,7 +2,7 @@ import { type ByteSource, equalBytes, sliceSource } from "@imgkit/bytes";
 import { CoreError } from "../errors.ts";
 import type { NodeMeta, TreeNode } from "../node.ts";
 import { Tree } from "../tree.ts";
-import { type EntryMeta, entryMeta, isKnownType, notesOf } from "./entry.ts";
+import { type EntryMeta, entryMeta, isKnownRecord, isKnownType, notesOf } from "./entry.ts";
 import { BLOCK, MAGIC_GNU } from "./header.ts";
 import { defaultTarLimits, type TarLimits } from "./limits.ts";
 import { type Member, MemberReader } from "./members.ts";
@@ -21,6 +21,8 @@ export interface ReadTarOptions {
    * bytes whose digest proves that they are all there: umoci writes layers without an end. Default `required`.
    */
   readonly end?: "required" | "optional";
+  /** Told of each PAX record that this reader does not know, such as another program's own: the entry's path, the keyword and the value. */
+  readonly onRecord?: (path: string, keyword: string, value: Uint8Array) => void;
 }
 
 /** Something in an archive that a Tree cannot carry. */
@@ -75,11 +77,13 @@ class TarReader {
   readonly #findings: TarFinding[] = [];
   /** Whether hard links must lead to an earlier entry. */
   readonly #closed: boolean;
+  readonly #onRecord: ReadTarOptions["onRecord"];
   #totalSize = 0;
 
   constructor(source: ByteSource, options: ReadTarOptions, closed: boolean) {
     this.#members = new MemberReader(source, options.name ?? "tar", { ...defaultTarLimits, ...options.limits }, options.end ?? "required");
     this.#closed = closed;
+    this.#onRecord = options.onRecord;
   }
 
   async read(): Promise<TarContents> {
@@ -143,6 +147,7 @@ class TarReader {
     if (path.split("/").length > members.limits.depth) members.refuse("TAR_LIMIT", "a path too deep", offset, `${members.limits.depth} components`, "more");
     this.#note(path, offset, member.newGlobals);
     if (records.size > 0) this.#note(path, offset, new Map([...records].filter(([key]) => !members.isGlobal(key))));
+    if (this.#onRecord !== undefined) for (const [key, value] of records) if (!isKnownRecord(key)) this.#onRecord(path, key, value);
     let kept = path.length + meta.link.length;
     for (const [name, value] of meta.xattrs) kept += 200 + name.length + value.length;
     members.keep(kept, offset);

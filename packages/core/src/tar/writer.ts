@@ -173,7 +173,7 @@ function extendedName(node: TreeNode, root: string): string {
 
 const SECOND = 1_000_000_000n;
 
-function floorSeconds(nanoseconds: bigint): number {
+export function floorSeconds(nanoseconds: bigint): number {
   const seconds = nanoseconds / SECOND;
   return Number(nanoseconds % SECOND < 0n ? seconds - 1n : seconds);
 }
