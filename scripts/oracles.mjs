@@ -44,6 +44,8 @@ const tools = [
   ["/bin/ps", "procps"],
   ["/usr/bin/python3", "python3"],
   ["/usr/sbin/runc", "runc"],
+  ["/usr/bin/qemu-system-x86_64", "qemu-system-x86"],
+  ["/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"],
   ["/usr/bin/skopeo", "skopeo"],
   ["/usr/bin/mksquashfs", "squashfs-tools"],
   ["/usr/bin/systemd-dissect", "systemd-container"],
@@ -57,11 +59,7 @@ const tools = [
 ];
 
 /** What only the tests of a long run ask for: they are hundreds of megabytes. */
-const longTools = [
-  ["/usr/bin/chromium", "chromium"],
-  ["/usr/bin/qemu-system-x86_64", "qemu-system-x86"],
-  ["/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"],
-];
+const longTools = [["/usr/bin/chromium", "chromium"]];
 
 /** What Debian 13 has newer, by the folder of node_modules/.cache/imgkit that it is extracted into: what it is called, and the packages. */
 const extracted = [

@@ -101,6 +101,11 @@ describe("what boots", () => {
     ["a key without a certificate", ["--secure-boot-key", "KEY"], /Give --secure-boot-cert FILE/],
     ["a certificate without a key", ["--secure-boot-cert", "CERT"], /Give --secure-boot-key FILE/],
     ["a key that is none", ["--secure-boot-cert", "KEY", "--secure-boot-key", "KEY"], /./],
+    [
+      "a tree that has nothing to assemble an initrd from",
+      ["--exclude", "nothing"],
+      /programs that the initrd is made of are missing .*include=busybox-static,cryptsetup-bin,util-linux/,
+    ],
     ["an initrd that is not there", ["--initrd", "/no/such"], /^imgkit: \/no\/such: /],
   ] as const)("refuses %s", async (_, args, message) => {
     fs.writeFileSync(scratch.at("key.txt"), "no key\n");

@@ -1,6 +1,6 @@
-import type { ByteSource } from "@imgkit/bytes";
+import { type ByteSource, collect, memorySource } from "@imgkit/bytes";
 import type { FileNode, Tree } from "@imgkit/core";
-import { type BootFiles, type DiskBoot, findBoot, kernelRelease } from "@imgkit/disk";
+import { type BootFiles, buildInitrd, type DiskBoot, findBoot, kernelRelease, packInitrd } from "@imgkit/disk";
 import { type Digested, digestSource } from "../digest.ts";
 import { CliError } from "../errors.ts";
 import type { RecordedFile } from "../record.ts";
@@ -48,8 +48,7 @@ export async function prepareBoot(tree: Tree | undefined, epoch: number | undefi
       throw missing("systemd's EFI stub", "--stub FILE, or the package systemd-boot-efi in the tree; --no-esp for a disk that does not boot by itself");
     const release = await kernelRelease(kernel.source);
     const given = options.initrd?.map((name) => ({ from: name, source: inputs.open(name) }));
-    if (given === undefined) throw missing("an initrd", "--initrd FILE");
-    const initrds = given;
+    const initrds = given ?? [await assemble(tree, release, epoch)];
     const boot: DiskBoot = {
       stub: stub.source,
       linux: kernel.source,
@@ -100,6 +99,13 @@ function without(note: string | undefined, options: BootOptions): PreparedBoot {
     );
   }
   return { boot: undefined, note, parts: async () => ({}), inputs: async () => [], close: () => undefined };
+}
+
+/** The smallest initrd that opens this disk, of the tree's own programs and modules. It is some megabytes. */
+async function assemble(tree: Tree | undefined, release: string | undefined, epoch = 0): Promise<Part> {
+  if (tree === undefined) throw missing("an initrd", "--initrd FILE: without a tree none can be assembled");
+  const initrd = await buildInitrd(tree, { epoch, ...(release === undefined ? {} : { kernelRelease: release }) });
+  return { from: "assembled", source: memorySource(await collect(packInitrd(initrd.tree))) };
 }
 
 function missing(what: string, hint: string): CliError {
