@@ -25,9 +25,12 @@ export function openBody(response: FetchResponse, watched: Watch, place: string)
         watched.wait();
         const { done, value } = await orAborted(reader.read(), watched.signal);
         watched.rest();
-        if (done) watched.end();
-        else watched.touch(value.length);
-        return done ? undefined : value;
+        if (done || value === undefined) {
+          watched.end();
+          return undefined;
+        }
+        watched.touch(value.length);
+        return value;
       } catch (cause) {
         cancel();
         throw watched.reason() ?? networkError(place, cause);

@@ -1,7 +1,8 @@
-// HTTP, time and chance of Node. Its own fetch knows no proxies and no certificates of ours on Node 20: undici's does.
+// HTTP, time and chance of Node. Its own fetch knows no proxies and no certificates of ours on Node 20, and keeps a copy of the whole
+// body that it sends (measured: a push of 800 MiB took 790 MiB of memory). undici's `request` has none of that.
 import { rootCertificates } from "node:tls";
 import type { Dispatcher } from "undici";
-import type { Network } from "./network.ts";
+import type { FetchInit, FetchReader, FetchResponse, Network } from "./network.ts";
 
 export interface NodeNetworkOptions {
   /** The environment, for `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` in either spelling; without one there is no proxy. */
@@ -32,12 +33,48 @@ export function nodeNetwork(options: NodeNetworkOptions = {}): Network {
   };
 }
 
+type Undici = typeof import("undici");
+
 async function fetchOf(options: NodeNetworkOptions): Promise<Network["fetch"]> {
   const undici = await import("undici");
   const dispatcher = dispatcherOf(options, undici);
-  type Init = Parameters<typeof undici.fetch>[1];
-  // The two fetches differ in the names of their types only.
-  return (url, init) => undici.fetch(url, { ...init, dispatcher } as Init) as unknown as ReturnType<Network["fetch"]>;
+  return (url, init) => send(undici.request, dispatcher, url, init);
+}
+
+async function send(request: Undici["request"], dispatcher: Dispatcher, url: string, { method, headers, body, signal }: FetchInit): Promise<FetchResponse> {
+  const options = { dispatcher, method: method as Dispatcher.HttpMethod, headers, signal, ...(body === undefined ? {} : { body: body as Uint8Array }) };
+  const answer = await request(url, options);
+  // What breaks after the header is told to whoever reads, and is nothing where nobody does.
+  answer.body.on("error", () => undefined);
+  return {
+    status: answer.statusCode,
+    headers: {
+      get(name) {
+        const value = answer.headers[name.toLowerCase()];
+        return value === undefined ? null : [value].flat().join(", ");
+      },
+    },
+    body: { getReader: () => readerOf(answer.body) },
+  };
+}
+
+/** What of a body that nobody reads is taken from the wire, so that its connection can be used again; in bytes. */
+const LEFTOVER = 64 << 10;
+
+function readerOf(body: Dispatcher.ResponseData["body"]): FetchReader {
+  const chunks = body[Symbol.asyncIterator]();
+  let started = false;
+  return {
+    async read() {
+      started = true;
+      const { done, value } = await chunks.next();
+      return done === true ? { done: true } : { done: false, value };
+    },
+    async cancel() {
+      if (started) body.destroy();
+      else await body.dump({ limit: LEFTOVER });
+    },
+  };
 }
 
 function dispatcherOf({ env = {}, ca, client, insecure = false }: NodeNetworkOptions, { Agent, EnvHttpProxyAgent }: typeof import("undici")): Dispatcher {

@@ -18,7 +18,13 @@ export interface FetchResponse {
   readonly status: number;
   readonly type?: string;
   readonly headers: { get(name: string): string | null };
-  readonly body: ReadableStream<Uint8Array> | null;
+  readonly body: { getReader(): FetchReader } | null;
+}
+
+/** The part of a `ReadableStreamDefaultReader` that is used. */
+export interface FetchReader {
+  read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>;
+  cancel(): Promise<void>;
 }
 
 /** Where a client runs. `nodeNetwork` of the `./node` subpath makes one for Node. */

@@ -1,7 +1,9 @@
 // Connections that are cut, at every request and in every way.
+import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { copyImage, layoutTarget, memoryBlobs, OciError } from "../../src/index.ts";
-import { fastClient, memoryImage, stock } from "./images.ts";
+import { nodeEngines } from "../../src/index.node.ts";
+import { type BlobSource, copyImage, createRegistryClient, layoutTarget, memoryBlobs, OciError } from "../../src/index.ts";
+import { fastClient, fastNetwork, memoryImage, stock } from "./images.ts";
 import { type Cut, TestRegistry } from "./test-registry.ts";
 
 const ways: readonly Cut[] = ["before", "middle", "after"];
@@ -98,4 +100,34 @@ describe("a pull that is cut at any request goes on, and ends with the same dige
     await expect(failed).rejects.toMatchObject({ code: "NETWORK_FAILED", kind: "system" });
     expect(registry.seen.length).toBeLessThan(30);
   });
+});
+
+test("a push holds a few chunks, not the whole blob: Node's own fetch keeps a copy of all that it sends", async () => {
+  const registry = await new TestRegistry().start();
+  let sent = 0;
+  registry.fault = ({ method }, response) => {
+    if (method === "HEAD") return { status: 404 };
+    if (method === "POST") return { status: 202, headers: { location: "/v2/a/blobs/uploads/1" } };
+    response.req.on("data", (chunk: Buffer) => {
+      sent += chunk.length;
+    });
+    response.req.on("end", () => response.writeHead(method === "PATCH" ? 202 : 201, { "content-length": "0" }).end());
+    return "done";
+  };
+  const size = 192 << 20;
+  let most = 0;
+  const read = (start: number, end: number): Uint8Array => {
+    most = Math.max(most, process.memoryUsage().arrayBuffers);
+    return new Uint8Array(end - start);
+  };
+  const open = async (): Promise<BlobSource> => ({ size, read, close() {} });
+  const before = process.memoryUsage().arrayBuffers;
+  const blobs = { has: async () => true, open };
+  const digest = createHash("sha256");
+  for (let at = 0; at < size; at += 1 << 20) digest.update(new Uint8Array(1 << 20));
+  const blob = { digest: `sha256:${digest.digest("hex")}`, size };
+  const client = createRegistryClient({ network: fastNetwork(), sha256: nodeEngines.sha256 });
+  await client.repository(`${registry.host}/a`).putBlob(blob, { blobs, resolve: () => Promise.reject(new Error("no")) });
+  expect(sent).toBe(size);
+  expect(most - before).toBeLessThan(size / 2);
 });
