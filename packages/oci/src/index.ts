@@ -1,7 +1,7 @@
 export { type ArchiveOptions, archiveFiles, writeArchive } from "./archive.ts";
 export { type Artifact, type ArtifactFile, type ArtifactOptions, artifactFiles, buildArtifact, type TitledFile } from "./artifact/artifact.ts";
 export { buildHelmChart, type HelmChart, type HelmChartOptions } from "./artifact/helm.ts";
-export { deleteReferrer, listReferrers, pushReferrer, referrersTag } from "./artifact/referrers.ts";
+export { copyReferrers, deleteReferrer, listReferrers, pushReferrer, referrersTag } from "./artifact/referrers.ts";
 export { cosignSignatures, cosignTag, type FoundSignature } from "./artifact/signatures.ts";
 export { copyBlob, type ExtendOptions, extendImage } from "./base.ts";
 export { type BlobId, type BlobReader, type BlobSink, type BlobSource, type BlobStore, memoryBlobs, readBlob } from "./blobs.ts";

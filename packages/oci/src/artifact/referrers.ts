@@ -4,8 +4,9 @@ import { createDigester, parseDigest } from "../digest.ts";
 import { OciError } from "../errors.ts";
 import { encode } from "../image.ts";
 import { MEDIA_INDEX, mediaRole } from "../media.ts";
-import type { RootName } from "../registry/medium.ts";
-import type { Repository } from "../registry/repository.ts";
+import { type CopyOptions, copyImage } from "../registry/copy.ts";
+import type { ImageTarget, RootName } from "../registry/medium.ts";
+import { Repository } from "../registry/repository.ts";
 import type { Descriptor, ImageIndex } from "../types.ts";
 import { referrer } from "./artifact.ts";
 
@@ -90,4 +91,46 @@ async function changeList(repository: Repository, subject: string, digest: strin
   const index = await taggedIndex(repository, subject);
   if (index.manifests.some((one) => one.digest === digest) === (entry !== undefined)) return;
   throw new OciError("REGISTRY_BUSY", "other clients keep replacing the list of referrers", { path: referrersTag(subject) }, "system");
+}
+
+/** How far what is about an artifact that is about an artifact is followed. */
+const MAX_DEPTH = 4;
+
+/**
+ * Copies everything that is about a digest, and what is about that, to where the digest's own document is or will be. At another
+ * repository it is listed as by `pushReferrer`; at another medium it is listed without a tag. Returns what was copied, in order.
+ * @throws OciError as `listReferrers` and `copyImage`.
+ */
+export async function copyReferrers(
+  from: Repository,
+  digest: string,
+  to: ImageTarget,
+  options: Omit<CopyOptions, "platform" | "platforms"> = {},
+): Promise<readonly Descriptor[]> {
+  const target = to instanceof Repository ? listing(to) : to;
+  const copied = new Map<string, Descriptor>();
+  const copy = async (subject: string, depth: number): Promise<void> => {
+    for await (const descriptor of listReferrers(from, subject)) {
+      if (copied.has(descriptor.digest)) continue;
+      // The entry's annotations are the list's: what names a document is its content.
+      const { mediaType, digest: found, size } = descriptor;
+      await copyImage(from, { mediaType, digest: found, size }, target, undefined, options);
+      copied.set(found, descriptor);
+      if (depth < MAX_DEPTH) await copy(found, depth + 1);
+    }
+  };
+  await copy(digest, 1);
+  return [...copied.values()];
+}
+
+/** A repository that lists what is put into it by name with its subject's referrers. */
+function listing(to: Repository): ImageTarget {
+  return {
+    has: (descriptor) => to.has(descriptor),
+    putBlob: (blob, from, onRead) => to.putBlob(blob, from, onRead),
+    async putManifest(descriptor, bytes, root) {
+      if (root === undefined) await to.putManifest(descriptor, bytes);
+      else await pushReferrer(to, descriptor, bytes, root);
+    },
+  };
 }

@@ -14,6 +14,7 @@ import {
   buildArtifact,
   buildHelmChart,
   copyImage,
+  copyReferrers,
   cosignSignatures,
   cosignTag,
   type Descriptor,
@@ -187,6 +188,30 @@ describe.each([
     await pushReferrer(to, again.descriptor, again.bytes);
     expect(await all(listReferrers(to, image.root.digest))).toHaveLength(7);
   });
+});
+
+test("what is about an image, and what is about that, goes with it to another registry and to a layout", async () => {
+  registry.hasReferrers = true;
+  const from = fastClient().repository(`${registry.host}/whole`);
+  await copyImage(image.source, undefined, from, "t");
+  const sbom = await buildArtifact(from.blobs, { artifactType: "application/spdx+json", files: [file("sbom")], subject: image.root });
+  await pushReferrer(from, sbom.descriptor, sbom.bytes);
+  const signature = await buildArtifact(from.blobs, { artifactType: "application/x", files: [file("signature")], subject: sbom.descriptor });
+  await pushReferrer(from, signature.descriptor, signature.bytes);
+  const other = await new TestRegistry().start();
+  other.hasReferrers = false;
+  const to = fastClient().repository(`${other.host}/whole`);
+  await copyImage(from, "t", to, "t");
+  const copied = await copyReferrers(from, image.root.digest, to);
+  expect(copied.map(({ digest }) => digest)).toEqual([sbom.descriptor.digest, signature.descriptor.digest]);
+  expect(await all(listReferrers(to, image.root.digest))).toEqual([sbom.descriptor]);
+  expect(await all(listReferrers(to, sbom.descriptor.digest))).toEqual([signature.descriptor]);
+  const listed: string[] = [];
+  const blobs = memoryBlobs();
+  await copyReferrers(from, image.root.digest, layoutTarget({ blobs, add: ({ digest }) => listed.push(digest) }));
+  expect(listed).toEqual([sbom.descriptor.digest, signature.descriptor.digest]);
+  expect(await blobs.has(signature.manifest.layers[0]?.digest ?? "")).toBe(true);
+  other.stop();
 });
 
 test("a registry that does not filter has its list filtered here", async () => {
