@@ -119,7 +119,10 @@ describe("Debian boots with the initrd that its own tree gives", { timeout: 600_
     const cases: [line: string, message: RegExp][] = [
       ["imgkit.wait=1", /no roothash=/],
       [`imgkit.wait=1 roothash=${"7".repeat(64)}`, /no partition PARTUUID=77777777-7777-7777-7777-777777777777 after 1 seconds/],
-      [`systemd.verity_root_data=/dev/vda1 systemd.verity_root_hash=/dev/vda2 roothash=${wrong}`, /imgkit-initrd: \/ (is not what its root hash says|cannot be mounted)/],
+      [
+        `systemd.verity_root_data=/dev/vda1 systemd.verity_root_hash=/dev/vda2 roothash=${wrong}`,
+        /imgkit-initrd: \/ (is not what its root hash says|cannot be mounted)/,
+      ],
       [`${kernelCommandLine} systemd.verity_root_options=no-superblock`, /the verity option no-superblock of \/ is not known/],
       [`${kernelCommandLine} init=/none`, /the image has no \/none/],
     ];
