@@ -11,4 +11,4 @@ export {
   outputError,
   writeFileAtomic,
 } from "./output.node.ts";
-export { createPool, type Pool, type PoolProgram, warmThreads } from "./pool.node.ts";
+export { createPool, type Pool, type PoolProgram } from "./pool.node.ts";

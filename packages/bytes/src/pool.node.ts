@@ -113,53 +113,14 @@ interface ErrorParts {
   readonly syscall?: string;
 }
 
-// Workers that wait for a program.
-let warm: Worker[] = [];
-
-/**
- * Starts threads ahead, for the next pools that start some: a thread takes as long to start (50 ms on Node 20) as a program takes to load.
- * They do not keep the process alive.
- */
-export function warmThreads(count: number): void {
-  for (let i = 0; i < count; i++) {
-    const worker = newWorker();
-    if (worker === undefined) return;
-    worker.unref();
-    const gone = (): void => {
-      warm = warm.filter((one) => one !== worker);
-    };
-    worker.on("error", gone);
-    worker.on("exit", gone);
-    warm.push(worker);
-  }
-}
-
-function newWorker(): Worker | undefined {
+function startThread<Setup, Job extends object, Result extends object>(program: PoolProgram<Setup, Job, Result>): Thread<Job, Result> | undefined {
+  let worker: Worker;
   try {
-    return new Worker(threadSource, { eval: true, env: {}, execArgv: [] });
+    worker = new Worker(threadSource(program), { eval: true, workerData: program.setup, env: {}, execArgv: [] });
   } catch {
     // No memory, no permission, no threads: the jobs are done without.
     return undefined;
   }
-}
-
-function programmedWorker<Setup, Job, Result>({ begin, parts = {}, setup, moves }: PoolProgram<Setup, Job, Result>): Worker | undefined {
-  const worker = warm.shift() ?? newWorker();
-  worker?.ref();
-  const texts = Object.entries(parts).map(([name, part]) => `${JSON.stringify(name)}: (${part.toString()})`);
-  try {
-    worker?.postMessage({ text: `(setup) => (${begin.toString()})(setup, { ${texts.join(", ")} })`, setup, moves });
-    return worker;
-  } catch {
-    // The setup cannot be copied.
-    void worker?.terminate();
-    return undefined;
-  }
-}
-
-function startThread<Setup, Job extends object, Result extends object>(program: PoolProgram<Setup, Job, Result>): Thread<Job, Result> | undefined {
-  const worker = programmedWorker(program);
-  if (worker === undefined) return undefined;
   // A thread answers in the order in which it was asked.
   const waiting: Waiting<Result>[] = [];
   let ready = false;
@@ -207,24 +168,25 @@ function startThread<Setup, Job extends object, Result extends object>(program: 
   };
 }
 
-// A thread's first message is its program, the others are jobs. A bundler that keeps names wraps functions in calls of `__name`, which the
-// text of one function does not bring along.
-const threadSource = `
-const { parentPort } = require("node:worker_threads");
-parentPort.once("message", ({ text, setup, moves }) => {
-  const job = new Function("__name", "return " + text)((value) => value)(setup);
-  const tryJob = (given) => {
-    try {
-      return { result: job(given) };
-    } catch (error) {
-      const { message, stack, code, syscall } = error;
-      return { error: { message: String(message), stack, code, syscall } };
-    }
-  };
-  parentPort.on("message", (given) => {
-    const said = tryJob(given);
-    parentPort.postMessage(said, moves !== undefined && "result" in said ? [said.result[moves].buffer] : []);
-  });
-  parentPort.postMessage("ready");
+/** A bundler that keeps names wraps functions in calls of `__name`, which the text of one function does not bring along. */
+function threadSource<Setup, Job, Result>({ begin, parts = {}, moves }: PoolProgram<Setup, Job, Result>): string {
+  const texts = Object.entries(parts).map(([name, part]) => `${JSON.stringify(name)}: (${part.toString()})`);
+  return `
+const __name = (value) => value;
+const { parentPort, workerData } = require("node:worker_threads");
+const job = (${begin.toString()})(workerData, { ${texts.join(", ")} });
+const tryJob = (given) => {
+  try {
+    return { result: job(given) };
+  } catch (error) {
+    const { message, stack, code, syscall } = error;
+    return { error: { message: String(message), stack, code, syscall } };
+  }
+};
+parentPort.on("message", (given) => {
+  const said = tryJob(given);
+  parentPort.postMessage(said, ${moves === undefined ? "[]" : `"result" in said ? [said.result[${JSON.stringify(moves)}].buffer] : []`});
 });
+parentPort.postMessage("ready");
 `;
+}

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
-import { createPool, type Pool, type PoolProgram, warmThreads } from "../src/index.node.ts";
+import { createPool, type Pool, type PoolProgram } from "../src/index.node.ts";
 
 interface Job {
   readonly n: number;
@@ -139,20 +139,4 @@ test("a pool that is closed fails what is under way, also while its threads star
   const other = pool(2);
   await other.close();
   expect(workers()).toBe(idle);
-});
-
-test("threads that were started ahead are taken first, and do not keep the process alive", async () => {
-  warmThreads(2);
-  expect(workers()).toBe(idle);
-  const ids = async (one: Pool<Job, Result>): Promise<number[]> => {
-    await one.started();
-    const results = await Promise.all([1, 2].map((n) => one.run(job(n))));
-    return results.map(({ thread }) => thread);
-  };
-  const [early, late] = [pool(1), pool(2)];
-  const [first] = await ids(early);
-  const [second, third] = await ids(late);
-  // A thread's number counts up from the first that the process has started.
-  expect([first, second, third].map((id) => (id ?? 0) - (first ?? 0))).toEqual([0, 1, 2]);
-  expect(await early.run(job(3))).toMatchObject({ square: 9, thread: first });
 });

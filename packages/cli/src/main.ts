@@ -1,12 +1,9 @@
 import { tmpdir } from "node:os";
 import { abortPendingOutputs } from "@imgkit/bytes/node";
-import { warmFor } from "./warm.ts";
+import { note } from "./io.ts";
+import { run } from "./program.ts";
 
 // The only place that touches the process itself.
-
-const argv = process.argv.slice(2);
-warmFor(argv);
-const [{ note }, { run }] = await Promise.all([import("./io.ts"), import("./program.ts")]);
 
 // Whoever reads our output may stop reading: the write's own error says so, once.
 let guarded = false;
@@ -51,4 +48,4 @@ for (const [signal, number] of [
   });
 }
 
-process.exitCode = await run(argv, io);
+process.exitCode = await run(process.argv.slice(2), io);

@@ -206,8 +206,8 @@ describe("threads", () => {
     }
     let jobs = 0;
     const spy = vi.spyOn(Worker.prototype, "postMessage").mockImplementation(function (this: Worker, ...job: Parameters<Worker["postMessage"]>) {
-      // After the programs of both, the third of the first thread: it has done work before.
-      if (++jobs === 7) instead.call(this);
+      // The third of the first thread: it has done work before.
+      if (++jobs === 5) instead.call(this);
       else postMessage.apply(this, job);
     });
     try {
