@@ -92,7 +92,7 @@ describe("createUki", () => {
         words: fc.string({ unit: "grapheme", minLength: 1, maxLength: 60 }).filter((s) => !/\p{Cc}|\p{Cs}/u.test(s)),
         alignment: fc.constantFrom(512, 4096, 65536),
         symbols: fc.nat(3),
-        piece: sizes,
+        piece: fc.integer({ min: 100, max: 9000 }),
         machine: fc.constantFrom(...(["x86-64", "arm64", "riscv64"] as const)),
       }),
       async ({ initrds, words, alignment, symbols, piece, machine }) => {
@@ -115,8 +115,8 @@ describe("createUki", () => {
         expect(read.arch).toBe(machine);
       },
     );
-    await fc.assert(run, { numRuns: process.env.IMGKIT_LONG === "1" ? 2000 : 60 });
-  });
+    await fc.assert(run, { numRuns: process.env.IMGKIT_LONG === "1" ? 500 : 60 });
+  }, 300_000);
 
   test.each<[what: string, change: Partial<UkiInput>, code: string, message: RegExp]>([
     ["an empty command line", { commandLine: "" }, "UKI_INPUT", /1 to 2047 bytes, found 0/],
