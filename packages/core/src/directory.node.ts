@@ -30,7 +30,7 @@ export interface DirectoryOptions {
  * calls, with no descriptor kept open: a file whose size, time or inode is no longer the scan's throws SOURCE_CHANGED.
  * Sockets and `outputs` are left out and reported.
  * @throws BytesError NOT_FOUND, READ_FAILED (kind system), SOURCE_CHANGED (something vanished during the scan); CoreError
- * BAD_SOURCE (not a directory), XATTRS_UNREADABLE (kind system); what `Tree.from` throws.
+ * BAD_SOURCE (not a directory), BAD_PATH (longer than the host takes), XATTRS_UNREADABLE (kind system); what `Tree.from` throws.
  */
 export async function readDirectory(path: string, options: DirectoryOptions = {}): Promise<Tree> {
   checkDirectory(path);
@@ -173,12 +173,24 @@ class Scan {
       return call(systemPath(full));
     } catch (cause) {
       const shown = nameOfLatin1(full);
+      if ((cause as NodeJS.ErrnoException).code === "ENAMETOOLONG") throw tooLong(full, cause);
       const error = readError(shown, cause);
       if (error.code !== "NOT_FOUND") throw error;
       const hint = "Do not change a folder while imgkit reads it.";
       throw new BytesError("SOURCE_CHANGED", "vanished while its folder was read", { path: shown, hint, cause });
     }
   }
+}
+
+/** Node has no call that takes a folder and a name: each path is given whole, and the host bounds it. */
+function tooLong(full: string, cause: unknown): CoreError {
+  return new CoreError("BAD_PATH", "a path longer than the host takes", {
+    path: `${nameOfLatin1(full.slice(0, 60))}…${nameOfLatin1(full.slice(-60))}`,
+    expected: "at most 4095 bytes, with that of the folder that is read",
+    found: `${full.length} bytes`,
+    hint: "Where the folder's own path is long, change into it and read . instead.",
+    cause,
+  });
 }
 
 function inodeOf(stat: BigIntStats): string {

@@ -18,7 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { oracle, oracleRoot } from "../../../test/oracle.ts";
+import { oracle, oracleRoot, posix } from "../../../test/oracle.ts";
 import { readDirectory, type SourceFinding } from "../src/directory.node.ts";
 import type { FileNode } from "../src/node.ts";
 import type { Tree } from "../src/tree.ts";
@@ -65,6 +65,20 @@ describe("what is read", () => {
     symlinkSync("..", at("real", "up"));
     expect(paths(await scan(at("link")))).toEqual(["", "sub", "up"]);
     expect(paths(await scan(at("real/")))).toEqual(["", "sub", "up"]);
+  });
+
+  posix()("a path longer than the host takes is refused, with what to do", async () => {
+    const half = (name: string): string => join(at(name), ...Array.from({ length: 8 }, () => "d".repeat(250)));
+    for (const name of ["upper", "lower"]) mkdirSync(half(name), { recursive: true });
+    // No call takes the whole path: the halves are put together.
+    const moved = join(half("upper"), "m".repeat(200));
+    renameSync(at("lower"), moved);
+    await expect(scan()).rejects.toMatchObject({
+      code: "BAD_PATH",
+      kind: "input",
+      message: expect.stringMatching(/^\/.*…d+: a path longer than the host takes .*found 4[0-9]{3} bytes/),
+    });
+    renameSync(moved, at("lower"));
   });
 
   test("a socket is left out and reported", async () => {

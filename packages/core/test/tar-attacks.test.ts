@@ -166,8 +166,19 @@ describe("bombs", () => {
 
   test("of depth", async () => {
     const deep = (n: number): Uint8Array => pax([["path", new Array(n).fill("d").join("/")]]);
-    expect(await verdict([deep(1025), file("x")])).toBe("TAR_LIMIT tar: a path too deep (at byte 3072; expected 1024 components, found more)");
-    expect(await verdict([deep(1024), file("x")])).toBe("accepted");
+    expect(await verdict([deep(2049), file("x")])).toBe("TAR_LIMIT tar: a path too deep (at byte 5120; expected 2048 components, found more)");
+    expect(await verdict([deep(2048), file("x")])).toBe("accepted");
+  });
+
+  test("of folders: an entry of 4 KB names a thousand that the archive has no entry for", async () => {
+    const deep = (i: number): Uint8Array => join(pax([["path", `${i}/${"d/".repeat(1000)}f`]]), file("x"));
+    const begin = performance.now();
+    expect(await verdict(Array.from({ length: 1000 }, (_, i) => deep(i)))).toMatch(/^TAR_LIMIT tar: too many .* folders without an entry \(at byte /);
+    // All of them were a minute's work, and then memory for a million nodes.
+    expect(performance.now() - begin).toBeLessThan(20_000);
+    const named = Array.from({ length: 500 }, (_, i) => directory(`${i}/`));
+    expect(await verdict([...named, ...named.map((_, i) => file(`${i}/f`))], { limits: { metadata: 10_000 } })).toBe("accepted");
+    expect(await verdict([...named.map((_, i) => file(`${i}/f`))], { limits: { metadata: 10_000 } })).toMatch(/^TAR_LIMIT/);
   });
 
   test("of name length: a long name, a record, and a link", async () => {
@@ -241,7 +252,7 @@ describe("bombs", () => {
     const xattrs = (i: number): Uint8Array => pax(Array.from({ length: 10 }, (_, k) => [`SCHILY.xattr.user.${i}.${k}`, "v".repeat(100)] as const));
     const many = Array.from({ length: 100 }, (_, i) => join(xattrs(i), file(`f${i}`)));
     expect(await verdict(many, { limits: { metadata: 100_000 } })).toMatch(
-      /^TAR_LIMIT tar: too many attributes, long texts, sparse maps and findings \(at byte \d+; expected 100000 bytes in all, found more\)/,
+      /^TAR_LIMIT tar: too many attributes, long texts, sparse maps, findings and folders without an entry \(at byte \d+; expected 100000 bytes in all, found more\)/,
     );
     expect(await verdict(many)).toBe("accepted");
     const unknown = Array.from({ length: 100 }, (_, i) => join(pax([[`VENDOR.${i}`, "x"]]), file(`f${i}`)));

@@ -8,7 +8,7 @@ export interface TarLimits {
   readonly depth: number;
   /** Sum of the sizes of all files, in bytes: sparse files count with the size that they claim. */
   readonly totalSize: number;
-  /** Bytes of memory, roughly, that extended attributes, long texts, sparse maps and findings may take. */
+  /** Bytes of memory, roughly, that extended attributes, long texts, sparse maps, findings and folders without an entry may take. */
   readonly metadata: number;
 }
 
@@ -17,7 +17,8 @@ export const defaultTarLimits: TarLimits = {
   entries: 2_000_000,
   // As Go's archive/tar.
   extendedHeader: 2 ** 20,
-  depth: 1024,
+  // As many as a path of 4,095 bytes can have: what is written is read.
+  depth: 2048,
   totalSize: 2 ** 44,
   metadata: 2 ** 28,
 };

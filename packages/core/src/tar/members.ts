@@ -1,6 +1,7 @@
 import { type ByteSource, decodeName, isZero } from "@imgkit/bytes";
 import { CoreError, type CoreErrorCode } from "../errors.ts";
 import { noXattrs } from "../node.ts";
+import { parentOf } from "../path.ts";
 import type { Overrides } from "./entry.ts";
 import { BLOCK, decodeTarHeader, type TarHeader } from "./header.ts";
 import type { TarLimits } from "./limits.ts";
@@ -20,6 +21,9 @@ export interface Member extends Overrides {
 /** Every entry carries all global records: their number is bounded, or a small archive would cost its square in time. */
 const MAX_GLOBALS = 256;
 
+/** What a folder takes in memory besides its path, roughly. */
+const FOLDER = 400;
+
 /** star keeps times where POSIX has the end of the prefix, and says so by a second magic at the end of the header. */
 const STAR = { at: 508, magic: "tar\0", prefix: 131 } as const;
 
@@ -32,6 +36,8 @@ export class MemberReader {
   readonly limits: TarLimits;
   readonly #global = new Map<string, Uint8Array>();
   #newGlobals = new Map<string, Uint8Array>();
+  /** Folders of which there is an entry, or one below them. */
+  readonly #folders = new Set<string>();
   #entries = 0;
   #metadata = 0;
 
@@ -115,8 +121,26 @@ export class MemberReader {
   keep(bytes: number, offset: number): void {
     this.#metadata += bytes;
     if (this.#metadata > this.limits.metadata) {
-      this.refuse("TAR_LIMIT", "too many attributes, long texts, sparse maps and findings", offset, `${this.limits.metadata} bytes in all`, "more");
+      this.refuse(
+        "TAR_LIMIT",
+        "too many attributes, long texts, sparse maps, findings and folders without an entry",
+        offset,
+        `${this.limits.metadata} bytes in all`,
+        "more",
+      );
     }
+  }
+
+  /**
+   * Counts the folders above an entry that none has named so far: they are nodes in memory as well, and an entry with a path of a thousand
+   * components needs as many.
+   */
+  keepFolders(path: string, isFolder: boolean, offset: number): void {
+    for (let folder = parentOf(path); folder !== "" && !this.#folders.has(folder); folder = parentOf(folder)) {
+      this.#folders.add(folder);
+      this.keep(FOLDER + folder.length, offset);
+    }
+    if (isFolder) this.#folders.add(path);
   }
 
   /** Whether a record of this key holds for all entries. */

@@ -145,6 +145,7 @@ class TarReader {
     const meta = entryMeta(member, members.name, offset, sparse?.path);
     const { path, type } = meta;
     if (path.split("/").length > members.limits.depth) members.refuse("TAR_LIMIT", "a path too deep", offset, `${members.limits.depth} components`, "more");
+    members.keepFolders(path, type === "directory", offset);
     this.#note(path, offset, member.newGlobals);
     if (records.size > 0) this.#note(path, offset, new Map([...records].filter(([key]) => !members.isGlobal(key))));
     if (this.#onRecord !== undefined) for (const [key, value] of records) if (!isKnownRecord(key)) this.#onRecord(path, key, value);
