@@ -1,4 +1,5 @@
-// image-spec 1.1, manifest.md, "Guidelines for Artifact Usage": any set of files under a manifest that says what they are.
+// image-spec 1.1, manifest.md, "Guidelines for Artifact Usage": any set of files under a manifest that
+// says what they are. `artifact/1`, see docs/bytes/artifact-1.md.
 import type { ByteStream, Sha256Engine } from "@imgkit/bytes";
 import type { BlobSink } from "../blobs.ts";
 import { parseManifest } from "../check.ts";

@@ -1,4 +1,5 @@
 // A Helm chart as an OCI artifact: Helm's own media types (helm.sh, "Use OCI-based registries"), and an archive that is always the same.
+// `artifact/1`, see docs/bytes/artifact-1.md.
 import type { Tree } from "@imgkit/core";
 import { writeTar } from "@imgkit/core";
 import type { BlobSink } from "../blobs.ts";
