@@ -1,7 +1,7 @@
 // Where a sparse file holds data. Node has no SEEK_HOLE; on Linux `filefrag` of e2fsprogs asks the file system (FIEMAP). It is the only
 // program that this package starts, by its full path, and it gets the open file itself: no name is looked up twice.
 
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { existsSync, fstatSync } from "node:fs";
 import type { ByteRange } from "./source.ts";
 
@@ -96,6 +96,8 @@ function ask(tool: string, fd: number, signal: StopSignal | undefined): Promise<
 
 function start(tool: string, fd: number): ChildProcess | undefined {
   try {
+    // Here, as most runs do without it, and loading it takes a millisecond or two.
+    const { spawn } = process.getBuiltinModule("node:child_process");
     return spawn(tool, ["-s", "-e", "/proc/self/fd/3"], {
       stdio: ["ignore", "pipe", "ignore", fd],
       env: { LC_ALL: "C" },
