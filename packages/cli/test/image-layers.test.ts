@@ -62,7 +62,11 @@ describe("--base", () => {
     expect(made.platform).toEqual({ os: "linux", architecture: "arm64" });
     const manifest = blob(layout, made.output.digest);
     const baseDigest = JSON.parse(fs.readFileSync(`${base}/index.json`, "utf8")).manifests[0].digest;
-    expect(manifest.annotations).toEqual({ a: "b", "org.opencontainers.image.base.digest": baseDigest });
+    expect(manifest.annotations).toEqual({
+      a: "b",
+      "org.opencontainers.image.created": "2023-11-14T22:13:20Z",
+      "org.opencontainers.image.base.digest": baseDigest,
+    });
     const { config, history } = blob(layout, manifest.config.digest);
     expect(config).toEqual({ Env: ["A=1", "B=new"], Entrypoint: ["/opt/app"], Labels: { x: "y" } });
     expect(history).toHaveLength(2);
@@ -169,6 +173,16 @@ describe("--split", () => {
     const { stderr } = await here(["image", source, "-o", fresh(), "--split", "size=1000", ...epoch]);
     expect(stderr).toMatch(/warning: the image has 131 layers: container engines take 127 at most/);
   });
+});
+
+test("--index: images of several platforms under one tag, each chosen by --platform", async () => {
+  const layout = fresh();
+  const other = await tarOf({ arm: "arm" });
+  await image([app, "-o", layout, "--tag", "multi", "--platform", "linux/amd64"]);
+  await image([other, "-o", layout, "--tag", "multi", "--platform", "linux/arm64", "--index"]);
+  const ls = async (platform: string): Promise<string> => (await here(["ls", `oci:${layout}:multi`, "--platform", platform])).stdout.toString();
+  expect([await ls("linux/amd64"), await ls("linux/arm64")]).toEqual(["opt\n", "arm\n"]);
+  expectFailure(await here(["ls", `oci:${layout}:multi`]), 2, /several platforms/);
 });
 
 describe("gc", () => {

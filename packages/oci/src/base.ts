@@ -4,7 +4,7 @@ import { streamSource } from "@imgkit/bytes";
 import { type BlobReader, type BlobStore, blobMismatch } from "./blobs.ts";
 import { clip } from "./clip.ts";
 import { OciError } from "./errors.ts";
-import { checkHistory, type Image, type ImageOptions, platformOf, putImage } from "./image.ts";
+import { checkHistory, type Image, type ImageOptions, imageAnnotations, platformOf, putImage } from "./image.ts";
 import type { LoadedImage } from "./layout.ts";
 import { isNondistributable, layerCompression, layerMediaType } from "./media.ts";
 import { executionConfig, type ImageSettings } from "./settings.ts";
@@ -21,7 +21,8 @@ export type ExtendOptions = Omit<ImageOptions, "platform">;
  * @throws OciError UNSUPPORTED_LAYER for what is no layer, or one that may not be distributed; BLOB_MISSING, BLOB_MISMATCH; as `buildImage`.
  */
 export async function extendImage(store: BlobStore, from: BlobReader, base: LoadedImage, options: ExtendOptions): Promise<Image> {
-  const { layers, annotations } = options;
+  const { layers } = options;
+  const annotations = imageAnnotations(options);
   // All of this before the first blob is copied.
   const below = base.manifest.layers.map(baseLayer);
   const config = extendConfig(base, options);

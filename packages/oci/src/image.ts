@@ -1,13 +1,14 @@
 // config.md, manifest.md and image-index.md: an image from layers that are in a store. `oci/1`, see docs/bytes/oci-1.md.
 import type { BlobStore } from "./blobs.ts";
 import { parseConfig, parseIndex, parseManifest } from "./check.ts";
+import { DIGEST_SHAPE, splitDigest } from "./digest.ts";
 import { OciError } from "./errors.ts";
 import { type JsonInput, writeJson } from "./json-write.ts";
 import type { Layer } from "./layer.ts";
 import { MEDIA_CONFIG, MEDIA_INDEX, MEDIA_MANIFEST } from "./media.ts";
 import { checkPlatform } from "./platform.ts";
 import { executionConfig, type ImageSettings } from "./settings.ts";
-import { formatEpoch } from "./time.ts";
+import { formatEpoch, isRfc3339 } from "./time.ts";
 import type { Descriptor, HistoryEntry, ImageConfig, ImageIndex, ImageManifest, Platform } from "./types.ts";
 
 export interface ImageOptions {
@@ -17,7 +18,7 @@ export interface ImageOptions {
   /** Seconds since 1970-01-01 UTC: the image's `created`, and that of each history entry. */
   readonly epoch: number;
   readonly settings?: ImageSettings;
-  /** Of the manifest. */
+  /** Of the manifest, beside `org.opencontainers.image.created`, which is the epoch unless it is given too. */
   readonly annotations?: Readonly<Record<string, string>>;
   /** `author` of the config. */
   readonly author?: string;
@@ -41,14 +42,14 @@ export interface Image {
  * @throws OciError BAD_PLATFORM, BAD_EPOCH, BAD_CONFIG, JSON_ENCODING; BAD_DOCUMENT for a history or annotation that is not of the specification's shape.
  */
 export async function buildImage(store: BlobStore, options: ImageOptions): Promise<Image> {
-  const { layers, annotations } = options;
+  const { layers } = options;
   if (layers.length === 0) throw new OciError("BAD_CONFIG", "an image without a layer", { field: "layers", expected: "at least one layer", found: "none" });
   checkPlatform(options.platform);
   return putImage(
     store,
     imageConfig(options),
     layers.map((layer) => layer.descriptor),
-    annotations,
+    imageAnnotations(options),
   );
 }
 
@@ -57,7 +58,7 @@ export async function putImage(
   store: BlobStore,
   document: ImageConfig,
   layers: readonly Descriptor[],
-  annotations?: ImageManifest["annotations"],
+  annotations: Readonly<Record<string, string>>,
 ): Promise<Image> {
   const configBytes = encode(document);
   const config = parseConfig(configBytes);
@@ -66,10 +67,29 @@ export async function putImage(
     mediaType: MEDIA_MANIFEST,
     config: await putDocument(store, MEDIA_CONFIG, configBytes),
     layers,
-    ...present({ annotations }),
+    annotations,
   } satisfies ImageManifest);
   const manifest = parseManifest(manifestBytes);
   return { descriptor: { ...(await putDocument(store, MEDIA_MANIFEST, manifestBytes)), platform: platformOf(config) }, manifest, config };
+}
+
+const CREATED = "org.opencontainers.image.created";
+const BASE_DIGEST = "org.opencontainers.image.base.digest";
+
+/**
+ * The annotations of an image's manifest (annotations.md, "Pre-Defined Annotation Keys").
+ * @throws OciError BAD_CONFIG for a time or a digest that is none.
+ */
+export function imageAnnotations({ epoch, annotations = {} }: Pick<ImageOptions, "epoch" | "annotations">): Readonly<Record<string, string>> {
+  const created = formatEpoch(epoch);
+  const out: Readonly<Record<string, string>> = { [CREATED]: created, ...annotations };
+  const refuse = (key: string, expected: string): never => {
+    throw new OciError("BAD_CONFIG", "an annotation that is not what its key says", { field: key, expected, found: JSON.stringify(out[key]) });
+  };
+  if (!isRfc3339(out[CREATED] ?? created)) refuse(CREATED, "a date and time as RFC 3339 has it");
+  const base = out[BASE_DIGEST];
+  if (base !== undefined && splitDigest(base) === undefined) refuse(BASE_DIGEST, DIGEST_SHAPE);
+  return out;
 }
 
 /** The platform that a config names. */

@@ -45,6 +45,7 @@ export {
   mediaRole,
 } from "./media.ts";
 export { formatPlatform, parsePlatform } from "./platform.ts";
+export { withPlatform } from "./platforms.ts";
 export { reachable } from "./reachable.ts";
 export { type PublishedLayer, type RecomputedLayer, recomputeLayer } from "./recompute.ts";
 export type { Credentials, CredentialsLookup } from "./registry/auth.ts";

@@ -7,9 +7,10 @@ import type { BlobStore } from "./blobs.ts";
 import { OciError } from "./errors.ts";
 import { encode } from "./image.ts";
 import { writeJson } from "./json-write.ts";
-import { INDEX_FILE, LAYOUT_FILE, type Layout, type LayoutEntry, type LayoutFiles, openLayoutFiles, splitReference, tagOf, withImage } from "./layout.ts";
+import { checkTag, INDEX_FILE, LAYOUT_FILE, type Layout, type LayoutEntry, type LayoutFiles, openLayoutFiles, splitReference, withImage } from "./layout.ts";
 import { markWriter, withLayoutLock } from "./layout-lock.node.ts";
 import { MEDIA_INDEX } from "./media.ts";
+import { withPlatform } from "./platforms.ts";
 import type { Descriptor, ImageIndex } from "./types.ts";
 
 /** The files of a layout folder. Symbolic links below it are listed, and never followed. */
@@ -61,6 +62,8 @@ export interface LayoutWriter {
   readonly staging: string | undefined;
   /** Lists a manifest or an index, whose blobs are in `blobs`, under a tag or without one, see `withImage`. */
   add(descriptor: Descriptor, tag?: string): void;
+  /** Lists an image under a tag beside those of other platforms, see `withPlatform`. */
+  addPlatform(descriptor: Descriptor, tag: string): void;
   /** Writes index.json, last and atomically; a new folder appears now. */
   commit(): Promise<void>;
   /** Removes what was not committed: a new folder. Blobs that were added to an existing layout stay. Safe to call again, and after `commit`. */
@@ -83,13 +86,34 @@ export async function createLayout(path: string, sha256: Sha256Engine = nativeSh
   return extendLayout(path, sha256);
 }
 
-type Addition = readonly [descriptor: Descriptor, tag: string | undefined];
+/** What is to be listed, and where it belongs. */
+type Addition = (index: ImageIndex, store: BlobStore) => ImageIndex | Promise<ImageIndex>;
+
+/** Both ways to list something; a bad tag is refused here, and not after the blobs. */
+function additionsTo(additions: Addition[]): Pick<LayoutWriter, "add" | "addPlatform"> {
+  return {
+    add(descriptor, tag) {
+      if (tag !== undefined) checkTag(tag);
+      additions.push((index) => withImage(index, descriptor, tag));
+    },
+    addPlatform(descriptor, tag) {
+      checkTag(tag);
+      additions.push((index, store) => withPlatform(index, store, descriptor, tag));
+    },
+  };
+}
+
+async function listed(before: ImageIndex, additions: readonly Addition[], store: BlobStore): Promise<ImageIndex> {
+  let index = before;
+  for (const addition of additions) index = await addition(index, store);
+  return index;
+}
 
 function newLayout(path: string, sha256: Sha256Engine): LayoutWriter {
   const folder = createOutputFolder(path);
   const root = folder.temporary;
   const blobs = directoryBlobs(root, sha256);
-  let index: ImageIndex = { schemaVersion: 2, mediaType: MEDIA_INDEX, manifests: [] };
+  const additions: Addition[] = [];
   return {
     blobs: {
       ...blobs,
@@ -102,11 +126,10 @@ function newLayout(path: string, sha256: Sha256Engine): LayoutWriter {
       },
     },
     staging: dirname(root),
-    add(descriptor, tag) {
-      index = withImage(index, descriptor, tag);
-    },
+    ...additionsTo(additions),
     async commit() {
       try {
+        const index = await listed({ schemaVersion: 2, mediaType: MEDIA_INDEX, manifests: [] }, additions, blobs);
         makeFolder(join(root, "blobs", "sha256"));
         writeFile(join(root, LAYOUT_FILE), writeJson({ imageLayoutVersion: "1.0.0" }));
         writeFile(join(root, INDEX_FILE), encode(index));
@@ -118,7 +141,7 @@ function newLayout(path: string, sha256: Sha256Engine): LayoutWriter {
       } catch (error) {
         // Nothing replaces a folder that holds something.
         if (!existsSync(join(path, LAYOUT_FILE))) throw error;
-        await mergeInto(path, root, index);
+        await mergeInto(path, root, additions, sha256);
         folder.abort();
       }
     },
@@ -132,46 +155,38 @@ function asOutput(path: string, error: unknown): unknown {
 }
 
 /** Another writer was first to make the layout: what was to become one is added to it. */
-async function mergeInto(path: string, root: string, index: ImageIndex): Promise<void> {
+async function mergeInto(path: string, root: string, additions: readonly Addition[], sha256: Sha256Engine): Promise<void> {
   await openLayout(path);
   refuseLinks(path);
   const release = await markWriter(path);
   try {
     makeFolder(join(path, "blobs", "sha256"));
     for (const hex of readdirSync(join(root, "blobs", "sha256"))) renameSync(join(root, "blobs", "sha256", hex), join(path, "blobs", "sha256", hex));
-    await list(
-      path,
-      index.manifests.map((descriptor) => [descriptor, tagOf(descriptor)]),
-    );
+    await list(path, additions, sha256);
   } finally {
     release();
   }
 }
 
 /** Lists images in a layout that exists, beside what others listed meanwhile. */
-async function list(path: string, additions: readonly Addition[]): Promise<void> {
+async function list(path: string, additions: readonly Addition[], sha256: Sha256Engine): Promise<void> {
   await withLayoutLock(path, async () => {
-    let { index } = await openLayout(path);
-    for (const [descriptor, tag] of additions) index = withImage(index, descriptor, tag);
-    writeFile(join(path, INDEX_FILE), encode(index));
+    const { index } = await openLayout(path);
+    writeFile(join(path, INDEX_FILE), encode(await listed(index, additions, directoryBlobs(path, sha256))));
   });
 }
 
 async function extendLayout(path: string, sha256: Sha256Engine): Promise<LayoutWriter> {
-  const before = await openLayout(path);
+  await openLayout(path);
   refuseLinks(path);
   const release = await markWriter(path);
   const additions: Addition[] = [];
   return {
     blobs: directoryBlobs(path, sha256),
     staging: undefined,
-    add(descriptor, tag) {
-      // Tried now, so that a bad tag is refused here and not after the blobs.
-      withImage(before.index, descriptor, tag);
-      additions.push([descriptor, tag]);
-    },
+    ...additionsTo(additions),
     async commit() {
-      await list(path, additions);
+      await list(path, additions, sha256);
       release();
     },
     abort: release,

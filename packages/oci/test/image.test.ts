@@ -35,7 +35,7 @@ test("what is given is not changed, and what comes back is not what was given", 
   const annotations = Object.freeze({ a: "b" });
   const options: ImageOptions = Object.freeze({ ...imageDefaults, layers: Object.freeze([Object.freeze(layer)]), annotations });
   const image = await buildImage(blobs, options);
-  expect(image.manifest.annotations).toEqual(annotations);
+  expect(image.manifest.annotations).toEqual({ a: "b", "org.opencontainers.image.created": "2023-11-14T22:13:20Z" });
   expect(image.manifest.annotations).not.toBe(annotations);
 });
 
@@ -61,7 +61,7 @@ test("platform with variant, author, annotations and a history of one's own", as
   });
   expect(image.config).toMatchObject({ os: "linux", architecture: "arm", variant: "v7", author: "A <a@example.com>", history });
   expect(image.descriptor.platform).toEqual({ os: "linux", architecture: "arm", variant: "v7" });
-  expect(image.manifest.annotations).toEqual({ x: "y" });
+  expect(image.manifest.annotations).toEqual({ x: "y", "org.opencontainers.image.created": "2023-11-14T22:13:20Z" });
 });
 
 describe("refused", () => {
@@ -72,6 +72,8 @@ describe("refused", () => {
     ["an epoch that is no number of seconds", "BAD_EPOCH", { epoch: 1.5 }],
     ["an unknown architecture", "BAD_PLATFORM", { platform: { os: "linux", architecture: "x86_64" } }],
     ["a user id that runtimes take for root", "BAD_CONFIG", { settings: { user: "4294967296" } }],
+    ["a created that is no time", "BAD_CONFIG", { annotations: { "org.opencontainers.image.created": "today" } }],
+    ["a base's digest that is none", "BAD_CONFIG", { annotations: { "org.opencontainers.image.base.digest": "sha256:x" } }],
     ["an annotation that is no UTF-8", "JSON_ENCODING", { annotations: { a: "\ud800" } }],
   ])("%s", async (_claim, code, options) => {
     const { blobs, layer } = await store();

@@ -36,6 +36,7 @@ interface ImageOptions extends TreeOptions, OutputOptions, RecordOptions, Packin
   readonly platform?: string;
   readonly base?: string;
   readonly difference?: boolean;
+  readonly index?: boolean;
   readonly entrypoint?: readonly string[];
   readonly cmd?: readonly string[];
   readonly env?: readonly string[];
@@ -55,6 +56,7 @@ Examples:
   $ imgkit image app/ --base oci:bookworm -o oci --tag app --epoch 1700000000 --cmd /opt/app/run
   $ imgkit image rootfs/ --base oci:bookworm --difference -o oci --tag changed --epoch 1700000000
   $ imgkit image mmdebstrap:bookworm --split debian -o oci --tag layered --epoch 1700000000
+  $ imgkit image arm64.tar -o oci --tag multi --platform linux/arm64 --index --epoch 1700000000
   $ skopeo copy oci:oci:latest docker-daemon:app:latest`;
 
 export function addImage(program: Command, context: Context): void {
@@ -71,6 +73,7 @@ export function addImage(program: Command, context: Context): void {
       "put the layers on an image: docker://REF, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE; its layers stay, its config is inherited",
     )
     .option("--difference", "the source is all that the image is to hold: write what it has differently from the base")
+    .option("--index", "put the image beside those of other platforms under its tag, in an index")
     .addOption(new Option("--compression <kind>", "of the layers").choices(["gzip", "zstd", "none"]).default("gzip"))
     .addOption(levelOption())
     .option("--entrypoint <command>", "a JSON array, or one word (repeatable)", collectCommand)
@@ -136,7 +139,8 @@ async function image(specs: readonly string[], options: ImageOptions, context: C
       inputs.push(...added.inputs);
     }
     const image = await writeImage(layout.blobs, { base, layers, platform, epoch, settings, annotations: options.annotation });
-    layout.add(image.descriptor, place.tag);
+    if (options.index === true) layout.addPlatform(image.descriptor, place.tag);
+    else layout.add(image.descriptor, place.tag);
     await layout.commit();
     progress.end();
     const { digest, size } = image.descriptor;
