@@ -1,7 +1,7 @@
-import { type ByteSource, sliceSource } from "@imgkit/bytes";
+import type { ByteSource } from "@imgkit/bytes";
 import { openFile, statPath } from "@imgkit/bytes/node";
-import { detectFileSystem, readErofs } from "@imgkit/disk";
-import { partitionTypeName, readGpt } from "@imgkit/verity";
+import type { Tree } from "@imgkit/core";
+import { detectFileSystem, readDiskTree, readErofs } from "@imgkit/disk";
 import type { Command } from "commander";
 import { digestSource } from "./digest.ts";
 import { type EpochOptions, epochOf } from "./epoch.ts";
@@ -48,15 +48,16 @@ export async function openTree(x: string, options: ReadOptions, io: Io, progress
   return source(readLock(x) === undefined ? 0 : epochOf(options, io));
 }
 
-/** A file system's tree that stands in a file, which stays open. */
-async function openErofs(path: string, choose: (file: ByteSource) => Promise<{ part: ByteSource; findings: readonly string[] }>): Promise<OpenedSource> {
+/** A tree that stands in a file, which stays open. */
+async function openInFile(
+  path: string,
+  read: (file: ByteSource) => Promise<{ readonly tree: Tree; readonly findings: readonly string[] }>,
+): Promise<OpenedSource> {
   const file = openFile(path);
   try {
-    const { part, findings } = await choose(file);
-    const { kind } = await detectFileSystem(part);
-    if (kind !== "erofs") throw new CliError("UNKNOWN_KIND", "a file system that this version does not read", { path, expected: "erofs", found: kind });
+    const { tree, findings } = await read(file);
     const recorded = async (): Promise<RecordedFile> => ({ name: path, kind: "disk", ...(await digestSource(file)) });
-    return { tree: await readErofs(part), findings, profile: "none", recorded, close: () => file.close() };
+    return { tree, findings, profile: "none", recorded, close: () => file.close() };
   } catch (error) {
     file.close();
     throw error;
@@ -64,21 +65,16 @@ async function openErofs(path: string, choose: (file: ByteSource) => Promise<{ p
 }
 
 function openFileSystem(path: string): Promise<OpenedSource> {
-  return openErofs(path, async (part) => ({ part, findings: [] }));
+  return openInFile(path, async (file) => {
+    const { kind } = await detectFileSystem(file);
+    if (kind !== "erofs") throw new CliError("UNKNOWN_KIND", "a file system that this version does not read", { path, expected: "erofs", found: kind });
+    return { tree: await readErofs(file), findings: [] };
+  });
 }
 
-/** The root file system of a disk: its one partition of a root type. */
 function openDisk(path: string): Promise<OpenedSource> {
-  return openErofs(path, async (file) => {
-    const { table, findings } = await readGpt(file);
-    const names = table.partitions.map(({ type }) => partitionTypeName(type) ?? type);
-    const roots = table.partitions.filter((_, i) => /^root-(?!.*-verity)/.test(names[i] ?? ""));
-    const [root] = roots;
-    if (root === undefined || roots.length > 1) {
-      const facts = { path, expected: "one partition of a root type", found: names.join(", ") || "no partition" };
-      throw new CliError("UNKNOWN_KIND", "a disk without the one root file system that is looked for", facts);
-    }
-    const part = sliceSource(file, root.firstLba * table.sectorSize, (root.lastLba + 1) * table.sectorSize);
-    return { part, findings: findings.map(({ message }) => message) };
+  return openInFile(path, async (file) => {
+    const { tree, findings } = await readDiskTree(file);
+    return { tree, findings: findings.map(({ message }) => message) };
   });
 }

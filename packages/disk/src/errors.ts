@@ -35,6 +35,8 @@ export type DiskErrorCode =
   | "UNKNOWN_FILE_SYSTEM"
   /** A file system larger than the file it stands in. */
   | "FILE_SYSTEM_TRUNCATED"
+  /** A disk of which nobody can say which partition its root is. */
+  | "NO_ROOT"
   /** A disk that cannot be laid out: nothing to put on it, or larger than its format. */
   | "DISK_LIMIT";
 

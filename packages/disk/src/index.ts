@@ -5,6 +5,7 @@ export { detectFileSystem, type FileSystemInfo, type FileSystemKind } from "./di
 export { type BootFiles, findBoot } from "./disk/find-boot.ts";
 export type { DiskFinding, DiskFindingCode } from "./disk/findings.ts";
 export { type DiskInput, type DiskLayout, type DiskOptions, type DiskPair, type DiskRange, type EmptyPartition, layoutDisk } from "./disk/layout.ts";
+export { type DiskContents, readDiskTree } from "./disk/read.ts";
 export type { DiskIdentifiers } from "./disk/seed.ts";
 export type { SplitFolder } from "./disk/split.ts";
 export { type DiskVerification, type VerifiedPair, type VerifyDiskOptions, verifyDisk } from "./disk/verify.ts";

@@ -1,13 +1,14 @@
 import { type ByteSource, collect, concatSource, decodeName, isZero, memorySource, sliceSource, streamSource, toHex } from "@imgkit/bytes";
 import { nativeSha256 } from "@imgkit/bytes/node";
 import { noXattrs, Tree, type TreeNode, treeFromObject } from "@imgkit/core";
-import { commonTypes } from "@imgkit/verity";
+import { architectureTypes, commonTypes, encodeGpt } from "@imgkit/verity";
 import { nativeEngine } from "@imgkit/verity/node";
 import { describe, expect, test } from "vitest";
 import { fixtureTree, pseudoRandomBytes } from "../../../fixtures/src/index.ts";
 import type { DiskBoot } from "../src/disk/esp.ts";
 import { findBoot } from "../src/disk/find-boot.ts";
 import { type DiskOptions, layoutDisk } from "../src/disk/layout.ts";
+import { readDiskTree } from "../src/disk/read.ts";
 import { verifyDisk } from "../src/disk/verify.ts";
 import { type DiskDescription, writeDisk } from "../src/disk/write.ts";
 import { readErofs } from "../src/erofs/reader.ts";
@@ -205,19 +206,17 @@ describe("folders with partitions of their own", () => {
     const [root, usr, opt] = disk.pairs;
     expect(disk.kernelCommandLine).toBe(`roothash=${root?.rootHash} usrhash=${usr?.rootHash} imgkit.opthash=${opt?.rootHash}`);
     expect(disk.esp?.commandLine).toBe(`${disk.kernelCommandLine} console=ttyS0 quiet`);
-    const nodes = [...(await readErofs(memorySource(partition(made, 2))))];
     for (const [number, folder] of [
       [4, "usr"],
       [6, "opt"],
     ] as const) {
-      expect(nodes.filter(({ path }) => path.startsWith(folder)).map(({ path }) => path)).toEqual([folder]);
-      for (const node of await readErofs(memorySource(partition(made, number)))) {
-        const below = (path: string): string => (path === "" ? folder : `${folder}/${path}`);
-        if (node.path !== "")
-          nodes.push(node.type === "hardlink" ? { ...node, path: below(node.path), target: below(node.target) } : { ...node, path: below(node.path) });
-      }
+      const left = [...(await readErofs(memorySource(partition(made, 2))))].filter(({ path }) => path.startsWith(folder));
+      expect(left.map(({ path, type }) => [path, type])).toEqual([[folder, "directory"]]);
+      expect((await readErofs(memorySource(partition(made, number)))).get("")?.mode).toBe(split.get(folder)?.mode);
     }
-    expect(await differences(split, Tree.from(nodes))).toEqual([]);
+    const { tree: joined, findings } = await readDiskTree(memorySource(made.bytes));
+    expect(findings).toEqual([]);
+    expect(await differences(split, joined)).toEqual([]);
     const result = await verifyDisk(memorySource(made.bytes), { rootHash: disk.rootHash, engine: nativeEngine });
     expect(result.findings).toEqual([]);
     expect(result.pairs.map(({ mountPoint, rootHash }) => [mountPoint, rootHash])).toEqual(
@@ -248,6 +247,32 @@ describe("folders with partitions of their own", () => {
     const image = memorySource((await diskOf(small)).bytes.slice(MIB));
     await expect(layoutDisk({ image }, { arch: "x86-64", split: ["usr"] })).rejects.toMatchObject({ code: "BAD_OPTION" });
   });
+});
+
+test("a disk of which nobody can say what its root is has no tree", async () => {
+  const { bytes, disk } = await diskOf(small, { split: ["usr"] });
+  const retyped = (number: number, type: string) => {
+    const partitions = disk.partitions.map((p) => ({
+      ...p,
+      type: p.number === number ? type : p.type,
+      attributes: 0n,
+      firstLba: p.offset / 512,
+      lastLba: (p.offset + p.size) / 512 - 1,
+    }));
+    const { primary, backup } = encodeGpt({ sectorSize: 512, sectors: disk.size / 512, diskGuid: disk.diskGuid, partitions });
+    const copy = bytes.slice();
+    for (const { offset, bytes: part } of [primary, backup]) copy.set(part, offset);
+    return readDiskTree(memorySource(copy));
+  };
+  await expect(retyped(1, commonTypes.srv)).rejects.toMatchObject({
+    code: "NO_ROOT",
+    message: expect.stringMatching(/expected one partition of a root type, found srv, /),
+  });
+  await expect(retyped(3, architectureTypes.arm64.root.data)).rejects.toMatchObject({
+    code: "NO_ROOT",
+    message: expect.stringMatching(/one partition of each use/),
+  });
+  await expect(retyped(2, commonTypes.srv)).resolves.toMatchObject({ findings: [] });
 });
 
 describe("partitions that the booted system makes a file system in", () => {

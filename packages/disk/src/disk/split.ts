@@ -1,6 +1,6 @@
 // One tree as several: a folder that gets a file system of its own leaves an empty one behind, where that is mounted.
 
-import { stripPrefix, type Tree } from "@imgkit/core";
+import { joinPath, stripPrefix, Tree } from "@imgkit/core";
 import { DiskError } from "../errors.ts";
 
 /** A folder at the top of the tree that can have partitions of its own. */
@@ -41,4 +41,17 @@ export function splitTree(tree: Tree, folders: readonly SplitFolder[]): SplitPar
   }
   const rest = tree.map((node) => (homeOf(node.path) === undefined ? node : undefined));
   return [{ folder: undefined, tree: rest }, ...wanted.map((folder) => ({ folder, tree: stripPrefix(tree, folder).tree }))];
+}
+
+/** The tree that file systems make up once they are mounted: a folder's own metadata are those of its file system's root. */
+export function joinTrees(root: Tree, parts: readonly { readonly folder: SplitFolder; readonly tree: Tree }[]): Tree {
+  if (parts.length === 0) return root;
+  const nodes = [...root].filter(({ path }) => !parts.some(({ folder }) => path === folder || path.startsWith(`${folder}/`)));
+  for (const { folder, tree } of parts) {
+    for (const node of tree) {
+      const path = node.path === "" ? folder : joinPath(folder, node.path);
+      nodes.push(node.type === "hardlink" ? { ...node, path, target: joinPath(folder, node.target) } : { ...node, path });
+    }
+  }
+  return Tree.from(nodes);
 }
