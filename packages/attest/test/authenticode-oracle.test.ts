@@ -1,7 +1,8 @@
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ByteSource, memorySource, streamSource, toHex } from "@imgkit/bytes";
-import { openFile, writeFileAtomic } from "@imgkit/bytes/node";
+import { nativeSha256, openFile, writeFileAtomic } from "@imgkit/bytes/node";
 import { authenticodeHash, createUki, readCertificates, withCertificates } from "@imgkit/disk";
 import { beforeAll, describe, expect } from "vitest";
 import { pseudoRandomBytes } from "../../../fixtures/src/index.ts";
@@ -108,6 +109,24 @@ describe("sbsigntool", () => {
       expect(found.map(({ problem, signed }) => [problem, signed?.signer?.subject])).toEqual(order.map(({ subject }) => [undefined, subject]));
       for (const name of ["a.pem", "b.pem"]) expect(run("sbverify", "--cert", fixturePath(name), file)).toContain("Signature verification OK");
     }
+  });
+});
+
+describe("the recipe of docs/bytes/authenticode-1.md", () => {
+  oracle(
+    "openssl",
+    "sbattach",
+    "xxd",
+    "iconv",
+  )("OpenSSL and sbattach make the same signed image, bit for bit", async () => {
+    const folder = scratch();
+    await writeFileAtomic(join(folder, "image.efi"), streamSource(uki));
+    write(join(folder, "key.pem"), fixture("a.key"));
+    write(join(folder, "cert.pem"), fixture("a.pem"));
+    const page = readFileSync(new URL("../../../docs/bytes/authenticode-1.md", import.meta.url), "utf8");
+    const recipe = page.split("```sh\n")[1]?.split("```")[0] ?? "";
+    const printed = execFileSync("sh", ["-euc", recipe], { cwd: folder, encoding: "utf8", stdio: "pipe" });
+    expect(printed).toBe(`${toHex(nativeSha256.hash(read(signed)))}  -\n`);
   });
 });
 
