@@ -78,6 +78,22 @@ class Forged {
   }
 }
 
+/** A source of zeros with these bytes in it. */
+function holes(size: number, parts: readonly (readonly [start: number, bytes: Uint8Array])[]): ByteSource {
+  return {
+    size,
+    read(start, end) {
+      const out = new Uint8Array(end - start);
+      for (const [at, bytes] of parts) {
+        const from = Math.max(start, at);
+        const to = Math.min(end, at + bytes.length);
+        if (from < to) out.set(bytes.subarray(from - at, to - at), from - start);
+      }
+      return out;
+    },
+  };
+}
+
 const far = 0x7fff;
 const name = (text: string): Uint8Array => new TextEncoder().encode(text.padEnd(11));
 
@@ -155,6 +171,24 @@ describe("a forged image is refused with a typed error that says where", () => {
       await expect(readFat(memorySource(bytes.subarray(0, size)))).rejects.toMatchObject({ code: "FAT_CORRUPT" });
     });
   }
+
+  test.each([16, 32] as const)("FAT%i with more clusters than it has numbers for, on a file of holes", async (type) => {
+    const { bytes } = await Forged.from(type);
+    const change = type === 16 ? { BPB_TotSec16: 0, BPB_FATSz16: 60_000 } : { BPB_FATSz32: 0x0400_0000 };
+    const table = type === 16 ? bootSector16 : bootSector32;
+    const boot = table.encode({ ...table.decode(bytes), BPB_TotSec32: type === 16 ? 0x0100_0000 : 0xffff_ffff, ...change } as never);
+    await expect(readFat(holes(2 ** 42, [[0, boot]]))).rejects.toMatchObject({ message: expect.stringMatching(/more clusters than FAT\d\d has numbers for/) });
+  });
+
+  test("a FAT32 of 512 GiB that is all holes but for its root is read in seconds and little memory", async () => {
+    const image = createFat(treeFromObject({}), { volumeId: 1, sectorSize: 4096, size: 2 ** 39 });
+    const parts = await Promise.all((await image.dataRanges()).map(async ({ start, end }) => [start, await image.read(start, end)] as const));
+    const begun = performance.now();
+    const { clusters, freeClusters, findings } = await readFat(holes(image.size, parts));
+    expect(performance.now() - begun).toBeLessThan(20_000);
+    expect(clusters).toBeGreaterThan(2 ** 23);
+    expect([freeClusters, findings]).toEqual([clusters - 1, []]);
+  });
 
   test("two files of one name", async () => {
     const image = await Forged.from(16);

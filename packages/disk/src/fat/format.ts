@@ -192,6 +192,9 @@ export const DIRECTORY_LIMIT: number = 65_536 * ENTRY_SIZE;
 export const FAT16_CLUSTERS = 4085;
 export const FAT32_CLUSTERS = 65_525;
 
+/** More clusters than this have no numbers: those from `badCluster` on mean something else. */
+export const mostClusters = { 12: 4084, 16: 65_524, 32: 0x0fff_fff5 } as const;
+
 /** Entries of the table below this value name the next cluster; this one is a bad cluster, what is above ends a chain. */
 export const badCluster = { 12: 0xff7, 16: 0xfff7, 32: 0x0fff_fff7 } as const;
 /** What is written at the end of a chain, and in FAT[1]: no flag that the volume is dirty. */

@@ -3,7 +3,7 @@
 
 import { alignUp } from "../erofs/format.ts";
 import { DiskError } from "../errors.ts";
-import { ENTRY_SIZE, FAT16_CLUSTERS, FAT32_CLUSTERS } from "./format.ts";
+import { ENTRY_SIZE, FAT16_CLUSTERS, FAT32_CLUSTERS, mostClusters } from "./format.ts";
 
 /** Sizes and offsets in bytes, unless they count sectors, clusters or entries. */
 export interface Geometry {
@@ -42,9 +42,8 @@ export interface GeometryOptions {
 /** Drivers that count wrongly are kept away from by so many clusters, as the specification advises. */
 const MARGIN = 16;
 const clusterLimits = {
-  16: { least: FAT16_CLUSTERS + MARGIN, most: FAT32_CLUSTERS - 1 - MARGIN },
-  // Cluster numbers end below 0x0ffffff7, the mark of a bad cluster, and begin with 2.
-  32: { least: FAT32_CLUSTERS + MARGIN, most: 0x0fff_fff5 },
+  16: { least: FAT16_CLUSTERS + MARGIN, most: mostClusters[16] - MARGIN },
+  32: { least: FAT32_CLUSTERS + MARGIN, most: mostClusters[32] },
 } as const;
 
 /** Bytes of a cluster, and the largest file system that has such: DskTableFAT16 and DskTableFAT32, in sectors of 512 bytes. */

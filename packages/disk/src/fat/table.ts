@@ -1,6 +1,6 @@
 // Reads the table of a FAT file system: chains of clusters, none of which may belong to two.
 
-import { type ByteSource, isZero } from "@imgkit/bytes";
+import { type ByteSource, equalBytes, isZero } from "@imgkit/bytes";
 import type { FatFinding } from "./findings.ts";
 import { badCluster, cleanBits, endOfChain, type FatType, FIRST_CLUSTER } from "./format.ts";
 import { corrupt, type Volume } from "./volume.ts";
@@ -160,8 +160,9 @@ export class Table {
       const end = Math.min(length, at + WINDOW);
       const left = await this.#source.read(a + at, a + end);
       const right = await this.#source.read(b + at, b + end);
+      if (equalBytes(left, right)) continue;
       const different = left.findIndex((byte, i) => byte !== right[i]);
-      if (different >= 0) return at + different;
+      return at + different;
     }
     return undefined;
   }

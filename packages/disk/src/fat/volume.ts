@@ -16,6 +16,7 @@ import {
   FIRST_CLUSTER,
   FSI_SIGNATURES,
   fsInfo,
+  mostClusters,
 } from "./format.ts";
 
 export interface CorruptFacts {
@@ -112,6 +113,9 @@ function measure(boot: Volume["boot"], wide: boolean, fileSize: number): Volume 
   const clusters = Math.floor((size - dataAt) / clusterSize);
   if (clusters < 1) throw corrupt("a FAT file system without a cluster", 0, { field: "BPB_TotSec32", expected: `more than ${dataAt} bytes`, found: `${size}` });
   const type = wide ? 32 : clusters < FAT16_CLUSTERS ? 12 : 16;
+  const most = mostClusters[type];
+  if (clusters > most)
+    throw corrupt(`more clusters than FAT${type} has numbers for`, 0, { field: "BPB_TotSec32", expected: `at most ${most}`, found: `${clusters}` });
   if (((clusters + FIRST_CLUSTER) * type) / 8 > fatSize) {
     throw corrupt("a table that has no entry for each cluster", 0, {
       field: "BPB_FATSz",
