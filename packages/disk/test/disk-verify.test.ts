@@ -195,6 +195,35 @@ describe("a ready file system", () => {
   });
 });
 
+describe("bad blocks are named by the files that they belong to", () => {
+  const content = memorySource(pseudoRandomBytes(7, 20_000));
+  const twins = Tree.from([...tree, ...["a", "b\n"].map((path): TreeNode => ({ ...meta, type: "file", path, content }))]);
+  const damaged = async (flip: (bytes: Uint8Array, at: number) => void, part: "inode" | "data", path: string) => {
+    const { bytes } = await diskOf(twins);
+    const extent = (await createErofs(twins, { epoch, uuid })).extents().find((one) => one.part === part && one.path === path);
+    flip(bytes, 2 ** 20 + (extent?.start ?? 0));
+    return check(bytes);
+  };
+
+  test("all that share the block", async () => {
+    const { findings } = await damaged((bytes, at) => bytes.fill(0xff, at + 4096, at + 4097), "data", "a");
+    expect(findings).toMatchObject([{ code: "DATA", paths: ["a", "b\n"], message: expect.stringMatching(/; it belongs to \/a, \/b\\x0a$/) }]);
+  });
+
+  test("a run of blocks by all their files, and inodes by theirs", async () => {
+    const { findings } = await damaged((bytes, at) => bytes.fill(0xff, at, at + 3 * 4096), "data", "a");
+    expect(findings).toMatchObject([{ code: "DATA", paths: ["a", "b\n"] }]);
+    const inodes = await damaged((bytes, at) => bytes.fill(0x01, at + 24, at + 25), "inode", "dir");
+    expect(inodes.findings).toMatchObject([{ code: "DATA", paths: expect.arrayContaining(["dir", "data"]) }]);
+  });
+
+  test("not at all where the file system cannot be read any more", async () => {
+    const { findings } = await damaged((bytes, at) => bytes.fill(0xff, at, at + 64), "inode", "");
+    expect(findings).toMatchObject([{ code: "DATA" }]);
+    expect(findings[0]?.paths).toBeUndefined();
+  });
+});
+
 describe("a change anywhere is found", () => {
   test("any flipped bit of the disk, and the finding tells where", async () => {
     const { bytes, disk } = made;

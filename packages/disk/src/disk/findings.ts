@@ -42,6 +42,8 @@ export interface DiskFinding {
   /** In bytes from the start of the disk. */
   readonly offset: number;
   readonly length: number;
+  /** Of bad data: the paths that they belong to, at most ten, as the file system itself says. */
+  readonly paths?: readonly string[];
   readonly expected?: string;
   readonly found?: string;
 }

@@ -22,6 +22,7 @@ import { checkIdentifiers } from "./identifiers.ts";
 import { checkProtectiveMbr } from "./mbr.ts";
 import { mountPointOf, type PairedPartitions, pairPartitions } from "./pairs.ts";
 import { type FoundUki, type HeldPair, verifyBoot } from "./verify-boot.ts";
+import { namePaths } from "./verify-paths.ts";
 import type { MountPoint } from "./words.ts";
 import type { PartitionDescription } from "./write.ts";
 import { firstNonZero } from "./zeros.ts";
@@ -191,7 +192,8 @@ async function verifyPair(
       },
     ];
   }
-  const findings = check.findings.map((finding) => fromVerity(finding, finding.source === "data" ? pair.data : pair.verity));
+  const found = check.findings.map((finding) => fromVerity(finding, finding.source === "data" ? pair.data : pair.verity));
+  const findings = await namePaths(found, data, pair.data.offset);
   if (check.layout === undefined) return findings;
   const { dataSize, treeOffset, size } = check.layout;
   await checkZeros(data, pair.data, dataSize, data.size, findings);
