@@ -10,6 +10,11 @@ export type ApkErrorCode =
   | "BAD_SIGNATURE"
   | "CHECKSUM_MISMATCH"
   | "NOT_IN_INDEX"
-  | "UNSATISFIABLE";
+  | "UNSATISFIABLE"
+  | "FILE_CONFLICT"
+  | "THROUGH_SYMLINK"
+  | "BAD_CONFIG"
+  | "UNSUPPORTED"
+  | "REPOSITORY_FAILED";
 
 export class ApkError extends ImgkitError<ApkErrorCode> {}

@@ -26,7 +26,7 @@ export function makeSigner(name: string): Signer {
 }
 
 /** A file's entry in a ustar archive, written here anew: these archives have no entry of a root, and names without `./`. */
-function ustar(name: string, content: Uint8Array): Buffer {
+function ustar(name: string, content: Uint8Array, link?: string): Buffer {
   const header = Buffer.alloc(512);
   const octal = (value: number, at: number, length: number): void => {
     header.write(`${value.toString(8).padStart(length - 1, "0")}\0`, at, "latin1");
@@ -37,7 +37,12 @@ function ustar(name: string, content: Uint8Array): Buffer {
   octal(0, 116, 8);
   octal(content.length, 124, 12);
   octal(0, 136, 12);
-  header.write("        0", 148, "latin1");
+  // A name with a slash at its end is a folder.
+  header.write(`        ${name.endsWith("/") ? "5" : "0"}`, 148, "latin1");
+  if (link !== undefined) {
+    header.write("2", 156, "latin1");
+    header.write(link, 157, "latin1");
+  }
   header.write("ustar\x0000", 257, "latin1");
   octal(
     header.reduce((sum, byte) => sum + byte, 0),
@@ -48,8 +53,11 @@ function ustar(name: string, content: Uint8Array): Buffer {
 }
 
 /** A gzip member with the tar of some files; only the last has the end of archive. */
-function member(files: Readonly<Record<string, string | Uint8Array>>, end: boolean): Buffer {
-  const entries = Object.entries(files).map(([name, content]) => ustar(name, Buffer.from(content)));
+function member(files: Readonly<Record<string, string | Uint8Array>>, end: boolean, links: Readonly<Record<string, string>> = {}): Buffer {
+  const entries = [
+    ...Object.entries(files).map(([name, content]) => ustar(name, Buffer.from(content))),
+    ...Object.entries(links).map(([name, target]) => ustar(name, Buffer.alloc(0), target)),
+  ];
   return gzipSync(Buffer.concat([...entries, Buffer.alloc(end ? 1024 : 0)]));
 }
 
@@ -87,12 +95,13 @@ export function makeApk(options: {
   readonly signer?: Signer;
   readonly kind?: "RSA" | "RSA256";
   readonly files?: Readonly<Record<string, string>>;
+  readonly links?: Readonly<Record<string, string>>;
   readonly change?: (text: string) => string;
   readonly alter?: (data: Buffer) => Buffer;
   readonly control?: Readonly<Record<string, string>>;
 }): MadeApk {
   const { name, signer, kind = "RSA256", files = { "usr/bin/hello": "#!/bin/sh\n" }, change = (text) => text, alter = (data) => data } = options;
-  const data = member(files, true);
+  const data = member(files, true, options.links);
   const hash = createHash("sha256").update(data).digest("hex");
   const text = change(
     `# made by a test\npkgname = ${name}\npkgver = 1.0-r0\narch = x86_64\nsize = 10\ndepend = so:libc.so\ndepend = b>1\ndatahash = ${hash}\n`,

@@ -1,0 +1,113 @@
+import { type ByteSource, memorySource } from "@imgkit/bytes";
+import { noXattrs, Tree, type TreeNode } from "@imgkit/core";
+import { ApkError } from "../errors.ts";
+import type { PackageInfo } from "../package.ts";
+
+/** Who put a node where it is, and the SHA-1 of its content or link, as lowercase hexadecimal digits. */
+export interface Origin {
+  readonly package: PackageInfo;
+  readonly sha1: string;
+}
+
+interface Entry {
+  readonly node: TreeNode;
+  readonly origin: Origin | undefined;
+}
+
+const NANO = 1_000_000_000n;
+
+/** A root file system that is being filled; links are followed inside of it only. */
+export class Root {
+  readonly #entries = new Map<string, Entry>();
+  readonly #time: bigint;
+
+  /** `epoch` in seconds: the time of what no package brings. */
+  constructor(epoch: number) {
+    this.#time = BigInt(epoch) * NANO;
+  }
+
+  get(path: string): TreeNode | undefined {
+    return this.#entries.get(path)?.node;
+  }
+
+  origin(path: string): Origin | undefined {
+    return this.#entries.get(path)?.origin;
+  }
+
+  put(node: TreeNode, origin?: Origin): void {
+    this.#entries.set(node.path, { node, origin });
+  }
+
+  delete(path: string): void {
+    this.#entries.delete(path);
+  }
+
+  /** The names directly in a folder, sorted by their code units. */
+  names(folder: string): string[] {
+    const prefix = folder === "" ? "" : `${folder}/`;
+    const names = new Set<string>();
+    for (const path of this.#entries.keys()) if (path.startsWith(prefix) && path !== folder) names.add(path.slice(prefix.length).split("/")[0] ?? "");
+    return [...names].sort();
+  }
+
+  /**
+   * Where a path leads when links in it are followed, the last component's too: a path in this root, which need not exist.
+   * @throws ApkError THROUGH_SYMLINK for a circle.
+   */
+  resolve(path: string): string {
+    let left = 40;
+    let todo = path.split("/");
+    let done: string[] = [];
+    for (let name = todo.shift(); name !== undefined; name = todo.shift()) {
+      if (name === "" || name === ".") continue;
+      if (name === "..") {
+        done.pop();
+        continue;
+      }
+      const node = this.get([...done, name].join("/"));
+      if (node?.type !== "symlink") {
+        done.push(name);
+        continue;
+      }
+      if (left-- === 0) throw new ApkError("THROUGH_SYMLINK", "links that lead in a circle", { path });
+      if (node.target.startsWith("/")) done = [];
+      todo = [...node.target.split("/"), ...todo];
+    }
+    return done.join("/");
+  }
+
+  /** Makes a folder and those that it stands in, as far as they are missing: mode 0755, but the last, owner 0:0. */
+  folder(path: string, mode: number = 0o755): void {
+    const names = path.split("/");
+    for (const [i] of names.entries()) {
+      const at = names.slice(0, i + 1).join("/");
+      if (at === "" || this.get(this.resolve(at))?.type === "directory") continue;
+      const found = this.get(at);
+      if (found !== undefined) throw new ApkError("FILE_CONFLICT", "a folder is to be where something else is", { path: at, found: found.type });
+      this.put({ type: "directory", ...this.meta(at, i === names.length - 1 ? mode : 0o755) });
+    }
+  }
+
+  file(path: string, content: string | Uint8Array | ByteSource, mode: number = 0o644): void {
+    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+    this.put({ type: "file", ...this.meta(path, mode), content: bytes instanceof Uint8Array ? memorySource(bytes) : bytes });
+  }
+
+  symlink(path: string, target: string): void {
+    this.put({ type: "symlink", ...this.meta(path, 0o777), target });
+  }
+
+  /** The text of a file; undefined when there is none. */
+  async text(path: string): Promise<string | undefined> {
+    const node = this.get(this.resolve(path));
+    return node?.type === "file" ? new TextDecoder().decode(await node.content.read(0, node.content.size)) : undefined;
+  }
+
+  meta(path: string, mode: number): { path: string; mode: number; uid: number; gid: number; mtime: bigint; xattrs: ReadonlyMap<string, Uint8Array> } {
+    return { path, mode, uid: 0, gid: 0, mtime: this.#time, xattrs: noXattrs };
+  }
+
+  tree(): Tree {
+    return Tree.from([...this.#entries.values()].map(({ node }) => node));
+  }
+}

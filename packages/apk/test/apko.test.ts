@@ -1,0 +1,327 @@
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { collect, memorySource } from "@imgkit/bytes";
+import { compareTrees, formatDifference, readTar, type Tree, writeGoTar } from "@imgkit/core";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { folderFetcher, nodeGunzip, nodeRsa } from "../src/index.node.ts";
+import { type ApkoBuild, type ApkoBuildOptions, buildApko, parseApkoConfig, parseIndex } from "../src/index.ts";
+import { entry, indexFile, makeApk, makeSigner, realData, type Signer, signed, withRealData } from "./support.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "imgkit-apko-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+let open = 0;
+beforeEach(() => {
+  open = 0;
+});
+const options = (base: string, more: Partial<ApkoBuildOptions> = {}): ApkoBuildOptions => ({
+  architecture: "x86_64",
+  epoch: 0,
+  fetcher: folderFetcher(base),
+  rsa: nodeRsa,
+  gunzip: nodeGunzip,
+  async spool(stream) {
+    open++;
+    const source = memorySource(await collect(stream));
+    return { ...source, close: () => void open-- };
+  },
+  ...more,
+});
+
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+async function text(tree: Tree, path: string): Promise<string | undefined> {
+  const node = tree.get(path);
+  return node?.type === "file" ? Buffer.from(await node.content.read(0, node.content.size)).toString() : undefined;
+}
+
+describe("apko's own example", () => {
+  const config = () =>
+    parseApkoConfig(
+      {
+        contents: { keyring: ["./testdata/melange.rsa.pub"], repositories: ["./testdata/packages"], packages: ["replayout"] },
+        entrypoint: { command: "/bin/sh -l" },
+        archs: ["x86_64", "aarch64"],
+      },
+      "apko.yaml",
+    );
+  const annotations = { "org.opencontainers.image.title": "Title", "org.opencontainers.image.vendor": "Vendor" };
+
+  withRealData("the amd64 layer has apko's own digest, byte for byte, by any of the architecture's names", async () => {
+    for (const architecture of ["x86_64", "amd64", "x86-64"]) {
+      const built = await buildApko(config(), options(realData, { architecture, annotations }));
+      expect(sha256(await collect(writeGoTar(built.tree)))).toBe("20f698463c2755b6dc42b7d07e959ed7455a06e7367d507e829a315898f21a01");
+      built.close();
+    }
+    expect(open).toBe(0);
+  });
+
+  withRealData("the other architecture has the same tree, less what names it", async () => {
+    const [amd64, arm64] = [await buildApko(config(), options(realData)), await buildApko(config(), options(realData, { architecture: "aarch64" }))];
+    const different: string[] = [];
+    for await (const { path } of compareTrees(amd64.tree, arm64.tree)) different.push(path);
+    expect(different).toEqual([
+      "etc/apk/arch",
+      "etc/apko.json",
+      "usr/lib/apk/db/installed",
+      "var/lib/db/sbom/pretend-baselayout-1.0.0-r0.spdx.json",
+      "var/lib/db/sbom/replayout-1.0.0-r0.spdx.json",
+    ]);
+    for (const built of [amd64, arm64]) built.close();
+    await expect(buildApko(config(), options(realData, { architecture: "riscv64" }))).rejects.toThrow(/expected amd64, arm64, found riscv64/);
+  });
+});
+
+describe("a repository that the test makes", () => {
+  let signer: Signer;
+  beforeAll(() => {
+    signer = makeSigner("test.rsa.pub");
+    writeFileSync(join(folder, "test.rsa.pub"), signer.pem);
+  });
+
+  type Package = Parameters<typeof makeApk>[0] & {
+    readonly depends?: readonly string[];
+    readonly provides?: readonly string[];
+    readonly replaces?: readonly string[];
+    readonly origin?: string;
+  };
+  let count = 0;
+  /** Puts packages into a signed repository; `alter` may change a file after it was listed. */
+  function repository(packages: readonly Package[], alter?: (bytes: Buffer, name: string) => Buffer): string {
+    const name = `repo-${count++}`;
+    mkdirSync(join(folder, name, "x86_64"), { recursive: true });
+    const entries = packages.map(({ depends = [], provides = [], replaces = [], origin, ...made }) => {
+      const lines = [
+        ...depends.map((one) => `depend = ${one}\n`),
+        ...provides.map((one) => `provides = ${one}\n`),
+        ...replaces.map((one) => `replaces = ${one}\n`),
+        `origin = ${origin ?? made.name}\n`,
+      ];
+      const change = (pkginfo: string): string => (made.change ?? ((t) => t))(pkginfo.replace(/depend = .*\n/g, "") + lines.join(""));
+      const { bytes, checksum } = makeApk({ ...made, change, signer });
+      writeFileSync(join(folder, name, "x86_64", `${made.name}-1.0-r0.apk`), alter?.(bytes, made.name) ?? bytes);
+      return entry({ name: made.name, checksum, depends, provides });
+    });
+    writeFileSync(join(folder, name, "x86_64", "APKINDEX.tar.gz"), signed(indexFile(entries), signer));
+    return name;
+  }
+  const build = (repo: string, more: object = {}, packages: readonly string[] = ["a"]): Promise<ApkoBuild> =>
+    buildApko(parseApkoConfig({ contents: { keyring: ["test.rsa.pub"], repositories: [repo], packages }, ...more }, "apko.yaml"), options(folder));
+
+  test("packages, scripts, triggers and the world are in the database; scripts are not run, and that is said", async () => {
+    const repo = repository(
+      [
+        { name: "a", depends: ["b"], files: { "usr/": "", "usr/bin/": "", "usr/bin/a": "a\n" } },
+        { name: "b", change: (t) => `${t}triggers = /usr/lib /usr/share\n`, control: undefined as never },
+      ].map(({ control: _, ...one }: Package) => one),
+    );
+    const { tree, findings, packages, close } = await build(repo);
+    expect(packages.map(({ name }) => name)).toEqual(["b", "a"]);
+    expect(await text(tree, "etc/apk/world")).toBe("a=1.0-r0\nb=1.0-r0\n");
+    expect(await text(tree, "etc/apk/repositories")).toBe(`${repo}\n`);
+    expect(await text(tree, "usr/lib/apk/db/installed")).toMatch(/^P:b\n[\s\S]*\n\nP:a\n[\s\S]*R:a\nZ:Q1/);
+    expect(await text(tree, "usr/lib/apk/db/triggers")).toMatch(/^Q1\S+ \/usr\/lib\nQ1\S+ \/usr\/share\n$/);
+    expect(tree.get("lib/apk")).toMatchObject({ type: "symlink", target: "../usr/lib/apk" });
+    expect(findings.join()).toBe("");
+    close();
+  });
+
+  test("the installed database is read back as it was written", async () => {
+    const { tree, close } = await build(repository([{ name: "a", provides: ["cmd:a=1.0-r0"], replaces: ["z"] }]));
+    const [info] = parseIndex((await text(tree, "usr/lib/apk/db/installed")) ?? "");
+    expect(info).toMatchObject({ name: "a", version: "1.0-r0", provides: ["cmd:a=1.0-r0"] });
+    close();
+  });
+
+  test("what two packages bring alike is one file; what differs is refused, unless one replaces the other or both have one origin", async () => {
+    const two = (a: string, b: string, more: Partial<Package> = {}): Promise<ApkoBuild> =>
+      build(
+        repository([
+          { name: "a", files: { "etc/x": a }, ...more },
+          { name: "b", files: { "etc/x": b }, ...(more.origin === undefined ? {} : { origin: more.origin }) },
+        ]),
+        {},
+        ["a", "b"],
+      );
+    const contentOf = async (built: Promise<ApkoBuild>): Promise<string | undefined> => {
+      const { tree, close } = await built;
+      return text(tree, "etc/x").finally(close);
+    };
+    expect(await contentOf(two("same", "same"))).toBe("same");
+    await expect(two("one", "two")).rejects.toThrow(/two packages bring the same path.*found a-1\.0-r0 and b-1\.0-r0/);
+    // The first stays when it replaces the second; of one origin the second does.
+    expect(await contentOf(two("one", "two", { replaces: ["b"] }))).toBe("one");
+    expect(await contentOf(two("one", "two", { origin: "o" }))).toBe("two");
+    expect(open).toBe(0);
+  });
+
+  describe("nothing is installed of", () => {
+    test.each<[what: string, packages: readonly Package[], cause: RegExp, alter?: (bytes: Buffer) => Buffer]>([
+      [
+        "a package that is not the one in the index",
+        [{ name: "a" }],
+        /CHECKSUM|not the package that the index lists|not a gzip|damaged|datahash|truncated|ends too early/i,
+        () => makeApk({ name: "a", files: { evil: "x" } }).bytes,
+      ],
+      ["a package of another name", [{ name: "a" }], /another package than the index lists.*expected a, found b/, () => makeApk({ name: "b" }).bytes],
+      [
+        "a package whose data was changed",
+        [{ name: "a" }],
+        /the data is not what the control member says/,
+        (bytes) => Buffer.concat([bytes, Buffer.alloc(512)]),
+      ],
+      ["a package with a path that leads out", [{ name: "a", files: { "../evil": "x" } }], /\.\./],
+      ["a package that writes to the root by ..", [{ name: "a", files: { "etc/../../evil": "x" } }], /\.\./],
+    ])("%s", async (_, packages, cause, alter) => {
+      await expect(build(repository(packages, alter))).rejects.toThrow(cause);
+      expect(open).toBe(0);
+    });
+
+    test("a file that is written through a link", async () => {
+      const repo = repository([
+        { name: "a", files: { "link/x": "x" }, depends: ["b"] },
+        { name: "b", files: { other: "x" } },
+      ]);
+      const config = { paths: [] };
+      await expect(build(repo, config))
+        .resolves.toMatchObject({ findings: [] })
+        .then(() => undefined);
+      // The link comes with a package: a ustar entry of type 2.
+      const link = Buffer.from(makeApk({ name: "l", links: { "var/lib2": "/etc" }, files: {} }).bytes);
+      expect(link.length).toBeGreaterThan(0);
+      const through = repository([
+        { name: "a", files: { "var/lib2/passwd": "evil" }, depends: ["l"] },
+        { name: "l", links: { "var/lib2": "/etc" }, files: {} },
+      ]);
+      await expect(build(through)).rejects.toThrow(expect.objectContaining({ code: "THROUGH_SYMLINK" }));
+    });
+
+    test("an index by a stranger, an unsigned one, or one without the package", async () => {
+      const repo = repository([{ name: "a" }]);
+      await expect(build(repo, {}, ["gone"])).rejects.toThrow(/nothing provides gone/);
+      writeFileSync(join(folder, repo, "x86_64", "APKINDEX.tar.gz"), indexFile([entry({ name: "a" })]));
+      await expect(build(repo)).rejects.toThrow(expect.objectContaining({ code: "BAD_SIGNATURE" }));
+      writeFileSync(join(folder, repo, "x86_64", "APKINDEX.tar.gz"), signed(indexFile([entry({ name: "a" })]), makeSigner("stranger.rsa.pub")));
+      await expect(build(repo)).rejects.toThrow(expect.objectContaining({ code: "UNKNOWN_KEY" }));
+      await expect(build("https://example.invalid/repo")).rejects.toThrow(expect.objectContaining({ code: "UNSUPPORTED" }));
+    });
+  });
+
+  test("accounts, with homes, shadow entries and the user to run as", async () => {
+    const accounts = {
+      "run-as": "app",
+      users: [
+        { username: "app", uid: 1000 },
+        { username: "svc", uid: 7, gid: 8, shell: "/bin/false", homedir: "/dev/null" },
+      ],
+      groups: [{ groupname: "app", gid: 1000, members: ["app", "svc"] }],
+    };
+    const { tree, config, close } = await build(repository([{ name: "a", files: { "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n" } }]), { accounts });
+    expect(await text(tree, "etc/passwd")).toBe(
+      "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:Account created by apko:/home/app:/bin/sh\nsvc:x:7:8:Account created by apko:/dev/null:/bin/false\n",
+    );
+    expect(await text(tree, "etc/group")).toBe("app:x:1000:app,svc\n");
+    expect(await text(tree, "etc/shadow")).toBe("app:!:::::::\nsvc:!:::::::\n");
+    expect(tree.get("etc/shadow")).toMatchObject({ mode: 0o640 });
+    expect(tree.get("home/app")).toMatchObject({ type: "directory", mode: 0o700, uid: 1000, gid: 1000 });
+    expect(tree.get("root")).toMatchObject({ mode: 0o700 });
+    expect(config.accounts.runAs).toBe("1000");
+    expect(JSON.parse((await text(tree, "etc/apko.json")) ?? "").accounts).toEqual({
+      "run-as": "1000",
+      users: [
+        { username: "app", uid: 1000 },
+        { username: "svc", uid: 7, gid: 8, shell: "/bin/false", homedir: "/dev/null" },
+      ],
+      groups: accounts.groups,
+    });
+    close();
+  });
+
+  test("paths: folders, files, links, modes and owners, in their order", async () => {
+    const paths = [
+      { path: "/srv/data", type: "directory", uid: 5, gid: 6, permissions: 0o750 },
+      { path: "/srv/data/empty", type: "empty-file", permissions: 0o600 },
+      { path: "/usr/bin/again", type: "hardlink", source: "/usr/bin/hello", permissions: 0o755 },
+      { path: "/srv/link", type: "symlink", source: "data", permissions: 0o777 },
+      { path: "/srv/data", type: "permissions", uid: 9, permissions: 0o700, recursive: true },
+    ];
+    const { tree, close } = await build(repository([{ name: "a" }]), { paths });
+    expect(tree.get("srv/data")).toMatchObject({ uid: 9, gid: 0, mode: 0o700 });
+    expect(tree.get("srv/data/empty")).toMatchObject({ type: "file", uid: 9, mode: 0o700 });
+    expect(tree.get("srv/link")).toMatchObject({ type: "symlink", target: "data" });
+    expect(tree.get("usr/bin/hello")).toMatchObject({ type: "hardlink", target: "usr/bin/again" });
+    close();
+    await expect(build(repository([{ name: "a" }]), { paths: [{ path: "/gone", type: "permissions", permissions: 0o755 }] })).rejects.toThrow(
+      /what is not there/,
+    );
+    await expect(build(repository([{ name: "a" }]), { paths: [{ path: "/../x", type: "directory", permissions: 0o755 }] })).rejects.toThrow(/\.\./);
+  });
+
+  test("busybox gets the links that its package lists; without a list it is refused", async () => {
+    const files = { "bin/busybox": "elf", "etc/busybox-paths.d/busybox": "/bin/ls\n/usr/bin/awk\n/bin/busybox\n" };
+    const { tree, close } = await build(repository([{ name: "busybox", files }]), {}, ["busybox"]);
+    expect(tree.get("bin/ls")).toMatchObject({ type: "symlink", target: "/bin/busybox" });
+    expect(tree.get("usr/bin/awk")).toMatchObject({ type: "symlink", target: "/bin/busybox" });
+    close();
+    await expect(build(repository([{ name: "busybox", files: { "bin/busybox": "elf" } }]), {}, ["busybox"])).rejects.toThrow(/does not list its links/);
+  });
+
+  test("the same build twice, and in either tar form read back, is the same tree", async () => {
+    const repo = repository([{ name: "a", files: { [`${"long/".repeat(18)}name`]: "x" } }]);
+    const [one, two] = [await build(repo), await build(repo)];
+    const tars = [await collect(writeGoTar(one.tree)), await collect(writeGoTar(two.tree))] as const;
+    expect(sha256(tars[0])).toBe(sha256(tars[1]));
+    const different: string[] = [];
+    for await (const difference of compareTrees(one.tree, (await readTar(memorySource(tars[0]))).tree)) different.push(formatDifference(difference));
+    expect(different).toEqual([]);
+    one.close();
+    two.close();
+  });
+});
+
+describe("a configuration", () => {
+  test.each<[what: string, document: unknown, code: string, cause: RegExp]>([
+    ["an unknown member", { contens: {} }, "BAD_CONFIG", /field contens; expected one of contents/],
+    ["an unknown member below", { contents: { repos: [] } }, "BAD_CONFIG", /contents\.repos/],
+    ["include", { include: "x.yaml" }, "UNSUPPORTED", /include is not supported/],
+    ["layering", { layering: { strategy: "origin" } }, "UNSUPPORTED", /layering/],
+    ["services", { entrypoint: { services: {} } }, "UNSUPPORTED", /services/],
+    ["a base image", { contents: { baseimage: {} } }, "UNSUPPORTED", /base image/],
+    ["certificates", { certificates: {} }, "UNSUPPORTED", /certificates/],
+    ["an architecture that is none", { archs: ["vax"] }, "BAD_CONFIG", /found vax/],
+    ["a list for a map", { contents: [] }, "BAD_CONFIG", /contents; expected a map/],
+    ["a package that is no text", { contents: { packages: [1] } }, "BAD_CONFIG", /contents\.packages\[0\]/],
+    ["a user with a colon", { accounts: { users: [{ username: "a:b" }] } }, "BAD_CONFIG", /without a colon/],
+    ["a user with a newline", { accounts: { users: [{ username: "a\nroot" }] } }, "BAD_CONFIG", /one line/],
+    ["a number that is too large", { accounts: { users: [{ username: "a", uid: 2 ** 32 }] } }, "BAD_CONFIG", /4294967295/],
+    ["a path of no kind", { paths: [{ path: "/x", type: "file" }] }, "BAD_CONFIG", /paths\[0\]\.type/],
+    ["a link to nowhere", { paths: [{ path: "/x", type: "symlink" }] }, "BAD_CONFIG", /where the link leads/],
+  ])("with %s is refused by name", (_, document, code, cause) => {
+    expect(() => parseApkoConfig(document, "apko.yaml")).toThrow(expect.objectContaining({ code, message: expect.stringMatching(cause) }));
+  });
+
+  test("is read whole", () => {
+    const config = parseApkoConfig(
+      {
+        environment: { A: "b" },
+        cmd: "x y",
+        "stop-signal": "SIGINT",
+        "work-dir": "/srv",
+        volumes: ["/data"],
+        accounts: { "run-as": 65532 },
+        archs: ["amd64", "aarch64"],
+      },
+      "apko.yaml",
+    );
+    expect(config).toMatchObject({
+      environment: { A: "b" },
+      cmd: "x y",
+      stopSignal: "SIGINT",
+      workDir: "/srv",
+      volumes: ["/data"],
+      accounts: { runAs: "65532" },
+      archs: ["amd64", "arm64"],
+    });
+  });
+});
