@@ -15,6 +15,7 @@ const tools = [
   ["/usr/bin/cpio", "cpio"],
   ["/sbin/veritysetup", "cryptsetup-bin"],
   ["/usr/sbin/debootstrap", "debootstrap"],
+  ["/usr/sbin/dockerd", "docker.io"],
   ["/sbin/fsck.vfat", "dosfstools"],
   ["/usr/bin/docker-registry", "docker-registry"],
   ["/sbin/mke2fs", "e2fsprogs"],
