@@ -12,3 +12,4 @@ export {
 export { readSignedData, type SignedData } from "./authenticode/signed-data.ts";
 export { AttestError, type AttestErrorCode } from "./errors.ts";
 export { readPem } from "./pem.ts";
+export { webCryptoSigner, webCryptoVerifier } from "./web-crypto.ts";

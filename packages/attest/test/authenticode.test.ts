@@ -1,4 +1,4 @@
-import { createPublicKey, sign as nodeSign } from "node:crypto";
+import { createPublicKey, sign as nodeSign, webcrypto } from "node:crypto";
 import { type ByteSource, collect, ImgkitError, memorySource, streamSource } from "@imgkit/bytes";
 import { authenticodeHash, pkcs7Certificate, readCertificates, withCertificates } from "@imgkit/disk";
 import fc from "fast-check";
@@ -10,6 +10,7 @@ import { attachSignature, imageToBeSigned, type RsaSigner, readSignatures, signI
 import { readSignedData } from "../src/authenticode/signed-data.ts";
 import { readPem } from "../src/pem.ts";
 import { rsaSigner, rsaVerifier } from "../src/rsa.node.ts";
+import { webCryptoSigner, webCryptoVerifier } from "../src/web-crypto.ts";
 import { fixture } from "./helpers.ts";
 
 const all = async (source: ByteSource): Promise<Uint8Array> => (await collect(streamSource(source))).slice();
@@ -38,6 +39,19 @@ describe("signImage", () => {
     for (const [file, passphrase] of [["a.key"], ["a-pkcs1.key"], ["a-encrypted.key", "secret"]] as const) {
       expect(await all(await signed(image, a, rsaSigner(fixture(file), passphrase)))).toEqual(once);
     }
+  });
+
+  test("Web Crypto makes the same signature, and judges as OpenSSL does", async () => {
+    const image = memorySource(makePe());
+    const { subtle } = webcrypto as unknown as Crypto;
+    const [der] = readPem(fixture("a.key"), "PRIVATE KEY");
+    const key = await subtle.importKey("pkcs8", Uint8Array.from(der ?? []), { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" }, false, ["sign"]);
+    const verify = webCryptoVerifier(subtle);
+    const ours = memorySource(await all(await signImage(image, a, webCryptoSigner(subtle, key), verify)));
+    expect(await all(ours)).toEqual(await all(await signed(image)));
+    expect((await readSignatures(ours, verify)).map(({ problem }) => problem)).toEqual([undefined]);
+    await expect(signImage(image, b, webCryptoSigner(subtle, key), verify)).rejects.toMatchObject({ code: "SIGNATURE_MISMATCH" });
+    for (const judge of [verify, rsaVerifier]) expect(await judge(new Uint8Array(9), new Uint8Array(9), new Uint8Array(9))).toBe(false);
   });
 
   test("an image can be signed twice, and both signatures are good", async () => {
