@@ -5,7 +5,7 @@ import { OciError } from "../errors.ts";
 
 /** Whether a URL's host is this machine: `localhost`, 127.0.0.0/8, ::1. */
 export function isLoopback(url: URL): boolean {
-  const { hostname } = url;
+  const hostname = url.hostname.replace(/\.$/, "");
   return hostname === "localhost" || hostname.endsWith(".localhost") || hostname === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }
 
@@ -24,8 +24,8 @@ function isInternalV4(a: number, b: number): boolean {
 }
 
 function isInternalV6(address: string): boolean {
-  // `URL` writes addresses that hold an IPv4 one in hexadecimal: ::ffff:a00:1 is 10.0.0.1.
-  const mapped = /^::(?:ffff:)?([0-9a-f]{1,4}):[0-9a-f]{1,4}$/.exec(address)?.[1];
+  // `URL` writes addresses that hold an IPv4 one in hexadecimal: ::ffff:a00:1 is 10.0.0.1, and so is NAT64's 64:ff9b::a00:1.
+  const mapped = /^(?:64:ff9b)?::(?:ffff:)?([0-9a-f]{1,4}):[0-9a-f]{1,4}$/.exec(address)?.[1];
   if (mapped !== undefined) return isInternalV4(Number.parseInt(mapped, 16) >> 8, Number.parseInt(mapped, 16) & 255);
   return address === "::" || /^f[cd]/.test(address) || /^fe[89ab]/.test(address);
 }

@@ -124,10 +124,13 @@ class Copy {
     await this.#once(child, async () => this.document(child, await this.#read(child), depth));
   }
 
-  /** Each digest once, also when several images share it. */
-  #once({ digest }: Descriptor, job: () => Promise<void>): Promise<void> {
-    const running = this.#jobs.get(digest) ?? job();
-    this.#jobs.set(digest, running);
+  /** Each document and each blob once, also when several images share it. */
+  #once({ mediaType, digest }: Descriptor, job: () => Promise<void>): Promise<void> {
+    const role = mediaRole(mediaType);
+    // A digest may be named as both: a registry keeps the two apart.
+    const key = `${role === "index" || role === "manifest" ? role : "blob"} ${digest}`;
+    const running = this.#jobs.get(key) ?? job();
+    this.#jobs.set(key, running);
     return running;
   }
 

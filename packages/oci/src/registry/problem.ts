@@ -12,6 +12,12 @@ const MAX_EXPLANATION = 64 << 10;
 /** Answers after which the same request may go better. */
 const passing: readonly number[] = [408, 429, 500, 502, 503, 504];
 
+const hints: Readonly<Record<number, string>> = {
+  401: "Log in, or ask for the right to do this.",
+  403: "Log in, or ask for the right to do this.",
+  413: "Push in pieces: choose a smaller chunk size.",
+};
+
 /** Errors that pass, with the wait that the registry asked for in milliseconds. */
 const waits = new WeakMap<OciError, number>();
 
@@ -28,7 +34,7 @@ export async function answerError(answer: RefusingAnswer, method: string, now: n
   const explanation = await explain(answer.body);
   // Without the query: signed addresses carry secrets there.
   const facts = { path: clip(`${method} ${url.protocol}//${url.host}${url.pathname}`, 300), found: clip(`${status}${explanation}`, 300) };
-  const hint = status === 401 || status === 403 ? { hint: "Log in, or ask for the right to do this." } : {};
+  const hint = hints[status] === undefined ? {} : { hint: hints[status] };
   const [code, sentence] = meaning(status);
   const error = new OciError(code, sentence, { ...facts, ...hint }, status >= 500 || status === 429 || status < 400 ? "system" : "input");
   if (passing.includes(status)) waits.set(error, parseRetryAfter(answer.header("retry-after")?.trim() ?? "", now) ?? 0);

@@ -121,12 +121,9 @@ export class Repository implements ImageSource, ImageTarget {
 
   /** Takes a blob from anywhere; from another repository of the same registry by a mount, where the registry grants it. */
   async putBlob(blob: BlobId, from: ImageSource, onRead: (done: number) => void = () => {}): Promise<"copied" | "mounted"> {
-    let started: Answer | undefined;
-    if (from instanceof Repository && from !== this && from.reference.registry === this.reference.registry) {
-      const query = { mount: blob.digest, from: from.reference.repository };
-      started = await startUpload(await this.#upload(from.#wire.scope("pull")), query);
-      if (started.status === 201) return "mounted";
-    }
+    const started =
+      from instanceof Repository && from !== this && from.reference.registry === this.reference.registry ? await this.#mount(blob, from) : undefined;
+    if (started?.status === 201) return "mounted";
     const source = await openSized(from.blobs, blob);
     try {
       await this.#push(told(sourceToPush(source), onRead), blob, started);
@@ -232,6 +229,17 @@ export class Repository implements ImageSource, ImageTarget {
       signal,
       exists: (digest) => this.#hasBlob(digest),
     };
+  }
+
+  /** Asks for a blob of another repository: granted with 201; with 202 a session is open. Undefined where that may not even be asked. */
+  async #mount({ digest }: BlobId, from: Repository): Promise<Answer | undefined> {
+    try {
+      return await startUpload(await this.#upload(from.#wire.scope("pull")), { mount: digest, from: from.reference.repository });
+    } catch (error) {
+      if (error instanceof OciError && (error.code === "REGISTRY_AUTH" || error.code === "REGISTRY_NOT_FOUND" || error.code === "REGISTRY_REFUSED"))
+        return undefined;
+      throw error;
+    }
   }
 
   async #push(source: PushSource, expected: Partial<BlobId>, started?: Answer): Promise<BlobId> {

@@ -36,6 +36,9 @@ export interface UploadOptions {
 /** Up to this size, in bytes, a blob goes with the request that closes the session. */
 const MONOLITHIC = 1 << 20;
 
+/** How many bytes must have arrived before a cut for the attempts to be counted anew. */
+const PROGRESS = 1 << 20;
+
 /** Opens a session; `query` may ask for a mount, which a 201 grants. */
 export async function startUpload(options: UploadOptions, query: Readonly<Record<string, string>> = {}): Promise<Answer> {
   const url = new URL(options.uploads);
@@ -123,11 +126,11 @@ class BlobUpload {
         await this.#piece(size === undefined ? chunkSize : Math.min(chunkSize, size - this.#at));
         attempt = 1;
       } catch (error) {
-        this.#disturbed = true;
         if (attempt >= transport.patience.attempts) throw error;
         await transport.pause(attempt, error, signal);
+        this.#disturbed = true;
         await this.#status();
-        attempt = this.#at > before ? 1 : attempt + 1;
+        attempt = this.#at >= before + PROGRESS ? 1 : attempt + 1;
       }
     }
     return this.#finish(undefined);
@@ -193,14 +196,26 @@ class BlobUpload {
     url.searchParams.set("digest", digest);
     const body = { size: content?.length ?? 0, content: content ?? new Uint8Array(0) };
     const headers = { "content-type": "application/octet-stream" };
-    // Sent again it may find the session gone, because the first time went well.
-    this.#disturbed = true;
-    const answer = await this.#session("PUT", { url, body, headers, ok: [201, 204] });
+    const answer = await this.#close({ url, body, headers, ok: [201, 204], attempts: 1 });
     answer.body.cancel();
     const claimed = answer.header("docker-content-digest") ?? digest;
     if (claimed !== digest) throw blobMismatch(digest, "digest", digest, claimed);
     this.#location = undefined;
     return { digest, size: this.#hashed };
+  }
+
+  /** The closing request. Sent again it may find the session gone, because the first time went well. */
+  async #close(request: Pick<RegistryRequest, "ok"> & Partial<RegistryRequest>): Promise<Answer> {
+    const { transport, signal } = this.#options;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#session("PUT", request);
+      } catch (error) {
+        if (attempt >= transport.patience.attempts) throw error;
+        await transport.pause(attempt, error, signal);
+        this.#disturbed = true;
+      }
+    }
   }
 
   /** Asks how far the registry has come: a cut connection does not tell. */

@@ -11,7 +11,8 @@ import {
   parseReference,
   writeJson,
 } from "../../src/index.ts";
-import { fastClient, type MemoryImage, memoryImage, stock } from "./images.ts";
+import { watch } from "../../src/registry/network.ts";
+import { fastClient, fastNetwork, type MemoryImage, memoryImage, stock } from "./images.ts";
 import { TestRegistry } from "./test-registry.ts";
 
 let registry: TestRegistry;
@@ -166,16 +167,62 @@ describe("a registry that is too slow is given up", () => {
   });
 });
 
-test("a reader that takes its time is no stall of the registry's", async () => {
-  const large = await memoryImage(4 << 20);
-  await stock(registry, "slow", large, "t");
-  const repository = fastClient({ patience: { stallTimeout: 20_000 } }).repository(`${registry.host}/slow:t`);
-  const blob = await repository.blobs.open(large.layer.digest);
-  for (let at = 0; at < blob.size; at += 1 << 20) {
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    await blob.read(at, Math.min(blob.size, at + (1 << 20)));
-  }
-  expect(registry.seen.filter(({ path }) => path.includes("/blobs/"))).toHaveLength(1);
+describe("a stall is what the registry is waited for, a minute with less than a KiB", () => {
+  type Step = readonly [what: "wait" | "rest" | "minute" | number, stalled: boolean];
+  test.each<[what: string, steps: readonly Step[]]>([
+    ["nothing comes", [["minute", true]]],
+    [
+      "less than a KiB comes",
+      [
+        [1023, false],
+        ["minute", true],
+      ],
+    ],
+    [
+      "a KiB comes each minute",
+      [
+        [1024, false],
+        ["minute", false],
+        [1024, false],
+        ["minute", false],
+      ],
+    ],
+    [
+      "a reader takes its time",
+      [
+        ["rest", false],
+        ["minute", false],
+        ["minute", false],
+        ["wait", false],
+        ["minute", true],
+      ],
+    ],
+    [
+      "a reader takes a moment in each minute",
+      [
+        ["rest", false],
+        ["wait", false],
+        ["minute", true],
+      ],
+    ],
+  ])("%s", async (_, steps) => {
+    let now = 0;
+    let wake = (): void => undefined;
+    const sleep = (): Promise<void> => new Promise((resolve) => (wake = resolve));
+    const patience = { attempts: 1, maxDelay: 0, stallTimeout: 60_000, minBytes: 1024 };
+    const watched = watch({ ...fastNetwork(), now: () => now, sleep }, patience, "r.example", undefined);
+    for (const [step, stalled] of steps) {
+      if (step === "wait") watched.wait();
+      else if (step === "rest") watched.rest();
+      else if (step === "minute") {
+        now += 60_000;
+        wake();
+        await new Promise((resolve) => setImmediate(resolve));
+      } else watched.touch(step);
+      expect(watched.signal.aborted, String(step)).toBe(stalled);
+    }
+    watched.end();
+  });
 });
 
 describe("a registry that is busy or failing is asked again, but not for ever", () => {
@@ -260,6 +307,18 @@ describe("documents that attack", () => {
     await expect((await pull()).done).rejects.toMatchObject({ code: "BAD_DOCUMENT", sentence: "indexes are nested too deeply" });
   });
 
+  test("one digest as a layer and as a manifest is copied as both", async () => {
+    const { config } = manifest();
+    const layer = { mediaType: "application/octet-stream", digest: image.root.digest, size: image.root.size };
+    registry.addBlob("a", registry.manifests.get(`a ${image.root.digest}`)?.bytes ?? text(""));
+    const odd = writeJson({ schemaVersion: 2, mediaType: MEDIA_MANIFEST, config, layers: [layer] } as never);
+    const child = { mediaType: MEDIA_MANIFEST, digest: registry.addManifest("a", MEDIA_MANIFEST, odd), size: odd.length };
+    serve(MEDIA_INDEX, writeJson({ schemaVersion: 2, mediaType: MEDIA_INDEX, manifests: [image.root, child] } as never));
+    await copyImage(fastClient().repository(`${registry.host}/a`), "t", fastClient().repository(`${registry.host}/c`), "t");
+    expect(registry.links.has(`c ${image.root.digest}`)).toBe(true);
+    expect(registry.manifests.has(`c ${image.root.digest}`)).toBe(true);
+  });
+
   test("SSRF: urls of a layer are not asked, also when the registry does not have it", async () => {
     const inside = await new TestRegistry().start();
     const { config, layers } = manifest();
@@ -287,6 +346,23 @@ describe("pushes that a registry spoils", () => {
       registry.fault = ({ method }) => (method === "POST" ? { status: 202, headers } : undefined);
       await expect(push()).rejects.toMatchObject({ code: "REGISTRY_PROTOCOL" });
     }
+  });
+
+  test.each([400, 413])("%s to a large blob is final: it is not sent again and again", async (status) => {
+    const large = await memoryImage(2 << 20);
+    registry.fault = ({ method }) => (method === "PATCH" ? { status } : undefined);
+    const expected = status === 413 ? { code: "REGISTRY_REFUSED", facts: { hint: expect.stringContaining("chunk size") } } : { code: "REGISTRY_REFUSED" };
+    await expect(push(large)).rejects.toMatchObject(expected);
+    expect(registry.seen.filter(({ method }) => method === "PATCH")).toHaveLength(1);
+  });
+
+  test("a registry that takes a byte more with each attempt is given up", async () => {
+    const large = await memoryImage(2 << 20);
+    let taken = 0;
+    registry.cut = ({ method }) => (method === "PATCH" ? "before" : undefined);
+    registry.fault = ({ method, path }) => (method === "GET" && path.includes("/uploads/") ? { status: 204, headers: { range: `0-${taken++}` } } : undefined);
+    await expect(push(large)).rejects.toMatchObject({ kind: "system" });
+    expect(registry.seen.filter(({ method }) => method === "PATCH").length).toBeLessThan(30);
   });
 
   test("an upload that claims to be further than what was sent", async () => {

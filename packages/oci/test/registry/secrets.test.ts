@@ -167,7 +167,10 @@ describe("Bearer", () => {
     ["inside a network", "https://169.254.169.254/latest"],
     ["inside a network, in IPv6", "https://[fd00::1]/"],
     ["inside a network, IPv4 as IPv6", "https://[::ffff:10.0.0.1]/"],
+    ["inside a network, IPv4 behind NAT64", "https://[64:ff9b::a9fe:a9fe]/"],
+    ["inside a network, as one number", "https://167772161/"],
     ["on this machine", "https://localhost:8080/"],
+    ["on this machine, with a dot", "https://localhost./"],
     ["with a user of its own", "https://u:p@auth.example/"],
     ["of another scheme", "ftp://auth.example/"],
     ["that is none", "//"],
@@ -189,6 +192,18 @@ describe("Bearer", () => {
     expect(new URL(network.sent[1]?.url ?? "").searchParams.getAll("scope")).toEqual(["repository:from:pull", "repository:to:pull,push"]);
     expect(network.sent[2]?.url).toBe(`https://r.example/v2/to/blobs/uploads/?mount=${encodeURIComponent(digest)}&from=from`);
   });
+});
+
+test("where a mount is refused, the blob is sent", async () => {
+  const empty = `sha256:${"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}`;
+  const network = scripted(({ method, url }) => {
+    if (url.includes("mount=")) return { status: 403 };
+    if (method === "POST") return { status: 202, headers: { location: "/u" } };
+    return method === "PUT" ? { status: 201 } : { status: 200, headers: { "content-length": "0" } };
+  });
+  const client = createRegistryClient({ network: network.network, patience: { stallTimeout: STALL } });
+  expect(await client.repository("r.example/to").putBlob({ digest: empty, size: 0 }, client.repository("r.example/from"))).toBe("copied");
+  expect(network.sent.map(({ method }) => method)).toEqual(["POST", "GET", "POST", "PUT"]);
 });
 
 describe("redirects", () => {
