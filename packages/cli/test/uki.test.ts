@@ -109,6 +109,18 @@ describe("uki inspect", () => {
     expect(stdout.toString()).toMatch(/system:\s+Debian GNU\/Linux 12\n/);
   });
 
+  test("an image that has no one hash, with gaps between its sections, is shown all the same", async () => {
+    const sections = [
+      [".text", new Uint8Array(9)],
+      [".linux", makeKernel()],
+    ] as const;
+    const gaps = scratch.write("gaps.efi", makePe({ gap: 512, sections }));
+    const report = json(await here(["uki", "inspect", gaps, "--json"]));
+    expect(report).toMatchObject({ arch: "x86-64", signatures: [] });
+    expect(report).not.toHaveProperty("imageHash");
+    expectFailure(await here(["uki", "sign", gaps, "--export-digest", scratch.at("gaps.tbs")]), 2, /gap before section/);
+  });
+
   test("another file is refused", async () => {
     expectFailure(await here(["uki", "inspect", scratch.at("one")]), 2, /not a PE image/);
     expectFailure(await here(["uki", "inspect", scratch.at("stub")]), 2, /no unified kernel image/);

@@ -1,8 +1,8 @@
 import { type Certificate, type ImageSignature, readCertificateFile, readSignatures } from "@imgkit/attest";
 import { rsaVerifier } from "@imgkit/attest/node";
-import { toHex } from "@imgkit/bytes";
+import { type ByteSource, toHex } from "@imgkit/bytes";
 import { nativeSha256 } from "@imgkit/bytes/node";
-import { authenticodeHash, readUki, type Uki } from "@imgkit/disk";
+import { authenticodeHash, DiskError, readUki, type Uki } from "@imgkit/disk";
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { digestSource } from "../digest.ts";
@@ -49,7 +49,7 @@ async function inspect(path: string, options: InspectOptions, context: Context):
     const trusted = options.cert === undefined ? undefined : readCertificateFile(inputs.read(options.cert))[0];
     const uki = await readUki(image);
     const sections = await describeSections(uki);
-    const imageHash = toHex(await authenticodeHash(image, nativeSha256));
+    const imageHash = await hashOf(image, uki);
     const found = await readSignatures(image, rsaVerifier, nativeSha256);
     const signatures = found.map(describeSignature);
     const anchored = trusted === undefined || found.some((one) => isBy(one, trusted));
@@ -75,6 +75,16 @@ async function inspect(path: string, options: InspectOptions, context: Context):
     else if (!options.quiet) await print(context.io, document, anchored ? undefined : trusted);
   } finally {
     inputs.close();
+  }
+}
+
+/** `undefined` for an unsigned image of which there is no one hash (it has gaps between its sections): all else can still be shown. */
+async function hashOf(image: ByteSource, { signed }: Uki): Promise<string | undefined> {
+  try {
+    return toHex(await authenticodeHash(image, nativeSha256));
+  } catch (error) {
+    if (!signed && error instanceof DiskError && error.code === "PE_UNSUPPORTED") return undefined;
+    throw error;
   }
 }
 
@@ -111,7 +121,7 @@ async function describeSections({ sections }: Uki): Promise<SectionReport[]> {
 
 interface Printed extends Pick<Uki, "arch" | "kernelRelease" | "commandLine" | "osRelease"> {
   readonly sections: readonly SectionReport[];
-  readonly imageHash: string;
+  readonly imageHash: string | undefined;
   readonly signatures: readonly SignatureReport[];
 }
 

@@ -122,7 +122,7 @@ function placeSections(image: ByteSource, pe: PeImage, sizeOfHeaders: number, ad
     const { PointerToRawData: start, SizeOfRawData: size } = header;
     kept.set(header, place(header, sliceSource(image, size === 0 ? 0 : start, size === 0 ? 0 : start + size)));
   }
-  checkMoved(pe, [...kept.values()]);
+  checkMoved(pe, kept);
   let address = Math.max(0, ...pe.sections.map((s) => s.virtualAddress + (s.virtualSize === 0 ? s.rawSize : s.virtualSize)));
   const places = pe.sectionHeaders.map((header) => kept.get(header) as Placed);
   for (const { name, content, characteristics } of added) {
@@ -145,9 +145,9 @@ function checkSize(name: string, end: number): void {
 }
 
 /** The debug directory holds byte offsets of its own, which would be wrong. */
-function checkMoved(pe: PeImage, kept: readonly Placed[]): void {
-  const offsets = new Set(pe.sectionHeaders.map((header) => header.PointerToRawData));
-  if (kept.every(({ header }) => offsets.has(header.PointerToRawData)) || (pe.directories[DIRECTORY_DEBUG]?.Size ?? 0) === 0) return;
+function checkMoved(pe: PeImage, kept: ReadonlyMap<SectionHeader, Placed>): void {
+  const stay = [...kept].every(([old, { header }]) => old.PointerToRawData === header.PointerToRawData);
+  if (stay || (pe.directories[DIRECTORY_DEBUG]?.Size ?? 0) === 0) return;
   const offset = pe.at.directories + DIRECTORY_DEBUG * dataDirectory.size;
   throw new DiskError("PE_UNSUPPORTED", "the image's sections have to move, and it has a debug directory", { offset, expected: "none", found: "one" });
 }
