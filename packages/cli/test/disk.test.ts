@@ -186,6 +186,35 @@ test("--map says of each block whose it is, in each file system of the disk", as
   ).toHaveLength(2);
 });
 
+describe("a ready image", () => {
+  const image = (...args: string[]) => here(["disk", ...args, "--json", "-o", scratch.at("ready.raw")]);
+
+  test("of EROFS boots with the kernel that is in it", async () => {
+    const { partitions: whole } = json(await disk("--no-esp", "--json", "-o", scratch.at("whole.raw")));
+    const { offset, size } = whole[0];
+    fs.writeFileSync(scratch.at("root.erofs"), fs.readFileSync(scratch.at("whole.raw")).subarray(offset, offset + size));
+    const { esp, partitions } = json(await image(scratch.at("root.erofs"), ...initrd(), "--map", scratch.at("ready.json")));
+    expect([esp.parts.kernel.from, partitions.length]).toEqual([`/${kernelPath}`, 3]);
+    expect(JSON.parse(fs.readFileSync(scratch.at("ready.json"), "utf8")).fileSystems[0].extents.length).toBeGreaterThan(5);
+  });
+
+  oracle("mkfs.erofs")("that is not read here is taken as it is, and boots with what is given", async () => {
+    fs.mkdirSync(scratch.at("packed"));
+    fs.writeFileSync(scratch.at("packed/big"), "compressible ".repeat(10_000));
+    execFileSync("mkfs.erofs", ["-zlz4", scratch.at("packed.erofs"), scratch.at("packed")], { stdio: "ignore" });
+    expect(json(await image(scratch.at("packed.erofs")))).toMatchObject({ fileSystem: "erofs", esp: null });
+    const given = ["--kernel", scratch.at(`tree/${kernelPath}`), "--stub", scratch.at("tree/usr/lib/systemd/boot/efi/linuxx64.efi.stub")];
+    expect(json(await image(scratch.at("packed.erofs"), ...given, ...initrd())).partitions).toHaveLength(3);
+    expectFailure(await image(scratch.at("packed.erofs"), ...given), 2, /there is no initrd/);
+  });
+
+  oracle("mksquashfs")("of another file system has no map", async () => {
+    execFileSync("mksquashfs", [scratch.at("tree"), scratch.at("root.squashfs"), "-quiet", "-no-progress"], { stdio: "ignore" });
+    expectFailure(await image(scratch.at("root.squashfs"), "--map", scratch.at("none.json")), 2, /a map can be made of EROFS only .*found squashfs/);
+    expect(fs.existsSync(scratch.at("none.json"))).toBe(false);
+  });
+});
+
 oracleRoot("setpriv")("root and an ordinary user, under another umask, time zone and locale, make the same disk", async () => {
   const args = ["disk", scratch.at("fixture.tar"), ...epoch, "--profile", "debian", "--kernel", scratch.at(`tree/${kernelPath}`), ...initrd(), "--stub"];
   const whole = [...args, scratch.at("tree/usr/lib/systemd/boot/efi/linuxx64.efi.stub"), "--var", "8M", "--cmdline", "quiet", "--json", "-o"];

@@ -1,6 +1,7 @@
+import type { ByteSource } from "@imgkit/bytes";
 import { createOutput, type OutputFile, openFile, writeFileAtomic } from "@imgkit/bytes/node";
 import type { Tree } from "@imgkit/core";
-import { type DiskDescription, type DiskInput, type DiskLayout, detectFileSystem, layoutDisk, readErofs, writeDisk } from "@imgkit/disk";
+import { type DiskDescription, DiskError, type DiskInput, type DiskLayout, detectFileSystem, layoutDisk, readErofs, writeDisk } from "@imgkit/disk";
 import { nativeEngine } from "@imgkit/verity/node";
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
@@ -9,6 +10,7 @@ import { type PreparedBoot, prepareBoot } from "../disk/boot.ts";
 import { diskMap } from "../disk/map.ts";
 import { addBootOptions, addPartitionOptions, layoutOptions, type PartitionOptions } from "../disk/options.ts";
 import { epochOf } from "../epoch.ts";
+import { CliError } from "../errors.ts";
 import { isFileSystemImage } from "../file-system.ts";
 import { note, printJson, printLine } from "../io.ts";
 import { addOutputOptions, addRecordOption, type OutputOptions, type RecordOptions } from "../options.ts";
@@ -73,6 +75,7 @@ async function disk(spec: string, options: DiskCommandOptions, context: Context)
     prepared = await prepareBoot(content.tree, content.epoch, options);
     const { boot } = prepared;
     const layout = paced(await layoutDisk(content.input, { ...layoutOptions(options), ...(boot === undefined ? {} : { boot }) }));
+    checkMap(layout, options);
     const output = createOutput(options.output);
     let written: Written;
     try {
@@ -95,6 +98,12 @@ async function disk(spec: string, options: DiskCommandOptions, context: Context)
     content.close();
     progress.end();
   }
+}
+
+function checkMap({ pairs }: DiskLayout, { map }: DiskCommandOptions): void {
+  const other = pairs.find(({ fileSystem }) => fileSystem.kind !== "erofs");
+  if (map !== undefined && other !== undefined)
+    throw new CliError("USAGE", "a map can be made of EROFS only", { field: "--map", expected: "erofs", found: other.fileSystem.kind });
 }
 
 function paced(layout: DiskLayout): DiskLayout {
@@ -130,7 +139,7 @@ async function openContent(spec: string, options: DiskCommandOptions, context: C
       const { kind } = await detectFileSystem(file);
       return {
         input: { image: file },
-        tree: kind === "erofs" && options.esp ? await readErofs(file) : undefined,
+        tree: kind === "erofs" && options.esp ? await treeOf(file) : undefined,
         epoch: undefined,
         report: undefined,
         inputs: async () => [{ name: spec, kind: "file", ...(await digestSource(file)) }],
@@ -151,6 +160,16 @@ async function openContent(spec: string, options: DiskCommandOptions, context: C
     inputs: () => source.inputs(),
     close: () => source.close(),
   };
+}
+
+/** What a ready image has that could boot; undefined for one that is not read here (a compressed one), which is taken all the same. */
+async function treeOf(image: ByteSource): Promise<Tree | undefined> {
+  try {
+    return await readErofs(image);
+  } catch (error) {
+    if (error instanceof DiskError && error.code === "EROFS_UNSUPPORTED") return undefined;
+    throw error;
+  }
 }
 
 async function report(content: Content, prepared: PreparedBoot, written: Written, options: DiskCommandOptions, context: Context): Promise<void> {
