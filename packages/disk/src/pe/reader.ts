@@ -54,6 +54,9 @@ export interface PeImage {
   readonly certificates: { readonly start: number; readonly end: number } | undefined;
 }
 
+/** Headers are read whole, and none are larger. */
+const HEADERS_MAX = 1 << 20;
+
 type Facts = { field?: string; expected?: string; found?: string };
 
 function corrupt(sentence: string, offset: number, facts: Facts = {}): DiskError {
@@ -74,10 +77,11 @@ export async function readPe(source: ByteSource): Promise<PeImage> {
     throw corrupt("too many sections", at.file, { field: "NumberOfSections", expected: `at most ${SECTIONS_MAX}`, found: `${file.NumberOfSections}` });
   }
   const tableEnd = sectionsAt + file.NumberOfSections * sectionHeader.size;
-  if (tableEnd > end || end > source.size) {
+  const most = Math.min(source.size, HEADERS_MAX);
+  if (tableEnd > end || end > most) {
     throw corrupt("the headers do not fit", at.optional, {
       field: "SizeOfHeaders",
-      expected: `${tableEnd} (the end of the section table) to ${source.size} (of the file)`,
+      expected: `${tableEnd} (the end of the section table) to ${most}`,
       found: `${end}`,
     });
   }
