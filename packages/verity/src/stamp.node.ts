@@ -63,6 +63,7 @@ export async function stampDisk(source: string, target: string, options: StampOp
     const output = createOutput(target);
     try {
       const result = await writeStamped(disk, output, read, plan, options);
+      disk.checkUnchanged();
       output.commit();
       return result;
     } finally {
@@ -252,17 +253,19 @@ const copySize = 1024 * 1024;
 /** Copies what is not zero, less some ranges: a sparse disk stays sparse. Lets go of the event loop, so that signals are heard. */
 async function copyDisk(disk: FileSource, output: OutputFile, without: readonly ByteRange[]): Promise<void> {
   const buffer = new Uint8Array(copySize);
-  const keep = [...without, { start: disk.size, end: disk.size }].sort((a, b) => a.start - b.start);
-  let at = 0;
-  for (const { start, end } of keep) {
-    while (at < Math.min(start, disk.size)) {
-      const size = Math.min(copySize, start - at, disk.size - at);
-      const part = buffer.subarray(0, size);
-      readFully(disk.fd, part, at, disk.path);
-      if (!isZero(part)) output.writeAt(at, part);
-      at += size;
-      await new Promise((resolve) => setImmediate(resolve));
+  const left = without.toSorted((a, b) => a.start - b.start);
+  for (const data of await disk.dataRanges()) {
+    let at = data.start;
+    for (const { start, end } of [...left, { start: data.end, end: data.end }]) {
+      while (at < Math.min(start, data.end)) {
+        const size = Math.min(copySize, start - at, data.end - at);
+        const part = buffer.subarray(0, size);
+        readFully(disk.fd, part, at, disk.path);
+        if (!isZero(part)) output.writeAt(at, part);
+        at += size;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      at = Math.max(at, end);
     }
-    at = Math.max(at, end);
   }
 }

@@ -1,13 +1,13 @@
 import { appendFileSync, closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type ByteSource, memorySource, toHex } from "@imgkit/bytes";
+import { type ByteSource, memorySource, sliceSource, toHex } from "@imgkit/bytes";
 import { fileDataRanges, openFile } from "@imgkit/bytes/node";
 import fc from "fast-check";
 import { afterAll, expect, test } from "vitest";
 import { oracle } from "../../../test/oracle.ts";
-import { formatVerityFiles, nativeEngine, rangeSource, rootHashOfFile, verifyVerityFiles } from "../src/index.node.ts";
-import { buildTree, defaultVerityParams, rootHashOf, verifyTree } from "../src/index.ts";
+import { formatVerityFiles, nativeEngine, rangeSource, rootHashOfFile, stampDisk, verifyVerityFiles } from "../src/index.node.ts";
+import { addPartition, architectureTypes, buildTree, defaultVerityParams, encodeGpt, gptTable, rootHashOf, verifyTree } from "../src/index.ts";
 import { memoryTarget, noise, uuid } from "./sample.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "imgkit-ranges-"));
@@ -147,4 +147,32 @@ test("a file that is written to while it is read is an error, and there is no ha
   await expect(rootHashOfFile(data, { ...base, dataBlocks: 2048, onProgress })).rejects.toMatchObject({ code: "SOURCE_CHANGED" });
   touched = 0;
   await expect(verifyVerityFiles(data, hash, rootHash, { onProgress })).rejects.toMatchObject({ code: "SOURCE_CHANGED" });
+});
+
+oracle("filefrag")("a sparse disk is stamped with its holes left out, and all that it holds is there and protected", async () => {
+  const root = architectureTypes["x86-64"].root.data;
+  const empty = gptTable({ sectorSize: 512, sectors: (400 * MIB) / 512, diskGuid: uuid, partitions: [] });
+  const table = addPartition(empty, { type: root, name: "root", attributes: 0n, uuid: "11111111-1111-4111-8111-111111111111", size: 300 * MIB });
+  makeSparse(400 * MIB, [
+    { at: 5 * MIB + 77, size: 3000 },
+    { at: 200 * MIB, size: MIB },
+    { at: 390 * MIB, size: 10 },
+  ]);
+  const fd = openSync(data, "r+");
+  const { primary, backup } = encodeGpt(table);
+  for (const { offset, bytes } of [primary, backup]) writeSync(fd, bytes, 0, bytes.length, offset);
+  closeSync(fd);
+  const target = join(folder, "stamped");
+  const { pairs } = await stampDisk(data, target, base);
+  const [before, after] = [openFile(data), openFile(target)];
+  expect(await fileDataRanges(before.fd)).toBeDefined();
+  const part = (p: { firstLba: number; lastLba: number } | undefined, source: ByteSource): ByteSource =>
+    sliceSource(everything(source), (p?.firstLba ?? 0) * 512, ((p?.lastLba ?? 0) + 1) * 512);
+  const [pair] = pairs;
+  expect((await verifyTree(part(pair?.data, before), part(pair?.verity, after), pair?.rootHash ?? noise(32, 1), { engine: nativeEngine })).ok).toBe(true);
+  expect((await verifyTree(part(pair?.data, after), part(pair?.verity, after), pair?.rootHash ?? noise(32, 1), { engine: nativeEngine })).ok).toBe(true);
+  expect(after.read(390 * MIB, 390 * MIB + 10)).toEqual(before.read(390 * MIB, 390 * MIB + 10));
+  before.close();
+  after.close();
+  rmSync(target);
 });

@@ -1,5 +1,5 @@
 import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
-import { isZero, streamSource } from "@imgkit/bytes";
+import { isZero, sliceSource, streamSource } from "@imgkit/bytes";
 import { createOutput, type FileSource, outputError } from "@imgkit/bytes/node";
 import type { DiskPart } from "@imgkit/verity";
 import type { Progress } from "../progress.ts";
@@ -29,12 +29,15 @@ export function writeInPlace(path: string, parts: readonly DiskPart[]): void {
 export async function writeCopy(disk: FileSource, path: string, parts: readonly DiskPart[], progress: Progress): Promise<void> {
   const output = createOutput(path);
   try {
-    let at = 0;
-    for await (const chunk of pacedStream(streamSource(disk, 1 << 20))) {
-      if (!isZero(chunk)) output.writeAt(at, chunk);
-      at += chunk.length;
-      progress.update(at, disk.size);
+    for (const { start, end } of await disk.dataRanges()) {
+      let at = start;
+      for await (const chunk of pacedStream(streamSource(sliceSource(disk, start, end), 1 << 20))) {
+        if (!isZero(chunk)) output.writeAt(at, chunk);
+        at += chunk.length;
+        progress.update(at, disk.size);
+      }
     }
+    disk.checkUnchanged();
     output.truncate(disk.size);
     for (const { offset, bytes } of parts) output.writeAt(offset, bytes);
     output.commit();
