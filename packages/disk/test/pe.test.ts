@@ -87,7 +87,7 @@ describe("a PE image that cannot be right is refused", () => {
   test("headers of more than 1 MiB, which would be read whole", async () => {
     const size = 1 << 20;
     const image = (headers: number): ByteSource => changed([[optional("SizeOfHeaders"), 32, headers]], { sizeOfHeaders: size + 512, firstAddress: 2 * size });
-    await expect(readPe(image(size + 512))).rejects.toThrow(/SizeOfHeaders; expected \d+ to 1048576, found 1049088/);
+    await expect(readPe(image(size + 512))).rejects.toThrow(/SizeOfHeaders; expected .* to 1048576, found 1049088/);
     await readPe(image(size));
   });
 
