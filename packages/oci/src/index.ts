@@ -16,7 +16,7 @@ export { type JsonObject, type JsonValue, MAX_DOCUMENT, type ParseJsonOptions, p
 export { type JsonInput, writeJson } from "./json-write.ts";
 export { type AddLayerOptions, addLayer, type Layer } from "./layer.ts";
 export { type AppliedLayers, applyLayers, type LayerContents, type LayerFinding, type LayerLimits } from "./layers/apply.ts";
-export { type DiffTreesOptions, diffTrees } from "./layers/diff.ts";
+export { type DiffTreesOptions, diffTrees, whiteoutNames } from "./layers/diff.ts";
 export { type ImageTree, type ImageTreeFinding, type ImageTreeOptions, readImageTree, type SpooledBytes } from "./layers/image-tree.ts";
 export {
   checkTag,

@@ -112,12 +112,23 @@ export class TarWalk {
     }
     const name = decodeName(fields.name);
     const prefix = fields.magic[5] === 0 ? decodeName(fields.prefix) : "";
-    const path = clean(local.path ?? (prefix === "" ? name : `${prefix}/${name}`));
+    const spelled = local.path ?? (prefix === "" ? name : `${prefix}/${name}`);
+    const path = clean(spelled);
+    this.#judge(path, type === "5" || spelled.endsWith("/"));
     if (this.#paths.has(path))
       this.#problems.push({ level: "error", sentence: "a path that stands in the tar twice", offset: this.#at, found: clip(JSON.stringify(path)) });
     this.#paths.add(path);
     // Only files have data: a directory's size is a hint of old tars, a link's is its target's.
     this.#pass("123456".includes(type) ? 0 : (local.size ?? stated));
+  }
+
+  /** Names with which readers of layers were led astray. */
+  #judge(path: string, isFolder: boolean): void {
+    const name = path.slice(path.lastIndexOf("/") + 1);
+    // CVE-2021-29136: a link in the root's place was followed by all that came after it.
+    if (path === "" && !isFolder) this.#problems.push({ level: "error", sentence: "the root of the layer is no directory", offset: this.#at });
+    if (/^\.wh\.(|\.|\.\.)$/.test(name))
+      this.#problems.push({ level: "error", sentence: "a whiteout that names nothing", offset: this.#at, found: clip(JSON.stringify(path)) });
   }
 
   #pass(size: number): void {

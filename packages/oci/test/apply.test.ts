@@ -188,6 +188,33 @@ describe("what others shipped as a vulnerability", () => {
   });
 });
 
+test("hostile layers: a typed error or a tree, never anything else (2,000 cases)", () => {
+  const name = fc.constantFrom("a", "b", "..", ".", "", ".wh.", ".wh.a", ".wh..", ".wh...", ".wh..wh.", ".wh..wh..opq", ".wh..wh.plnk", "\0", "x".repeat(256));
+  const path = fc.oneof(
+    name,
+    fc.array(name, { minLength: 1, maxLength: 4 }).map((parts) => parts.join("/")),
+  );
+  const node = fc.tuple(path, path, fc.constantFrom("file", "full", "folder", "symlink", "link", "odd")).map(([at, to, kind]): TreeNode => {
+    if (kind === "folder") return folder(at);
+    if (kind === "symlink") return symlink(at, to);
+    if (kind === "link") return link(at, to);
+    return file(at, kind === "full" ? "x" : "", kind === "odd" ? { mode: -1, uid: 2 ** 40 } : {});
+  });
+  let trees = 0;
+  fc.assert(
+    fc.property(fc.array(fc.array(node, { maxLength: 6 }), { minLength: 1, maxLength: 3 }), (layers) => {
+      try {
+        apply(...layers);
+        trees++;
+      } catch (error) {
+        expect(error).toMatchObject({ kind: "input", message: expect.stringMatching(/^[^\n]+$/) });
+      }
+    }),
+    { numRuns: 2000 },
+  );
+  expect(trees).toBeGreaterThan(50);
+});
+
 describe("properties", () => {
   const trees = arbitraryTree({ limits: "tree", maxNodes: 12, names: "ascii", maxFileSize: 100 });
 

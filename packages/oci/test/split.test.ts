@@ -185,6 +185,28 @@ test.each(["lib/apk/db", "usr/lib/apk/db"])("apk's database in /%s", async (plac
   expect(await installedPackages(tree, "apk")).toEqual([owned("busybox", "bin/busybox"), owned("musl", "ld.so")]);
 });
 
+test("any package database gives packages whose paths are in the tree, or a typed error", async () => {
+  const line = fc.oneof(
+    fc.string({ maxLength: 12 }),
+    fc.constantFrom("P:a", "F:bin", "R:x", "", "/bin/x", "/.", "/", "//", "/bin/../x", "/l/x", "F:", "R:", "R:../x", "\0"),
+  );
+  const text = fc.array(line, { maxLength: 12 }).map((lines) => lines.join("\n"));
+  await fc.assert(
+    fc.asyncProperty(text, text, text, fc.constantFrom("debian" as const, "apk" as const), async (one, two, diversions, manager) => {
+      const lists = [file("var/lib/dpkg/info/a.list", one), file("var/lib/dpkg/info/b.list", two), file("var/lib/dpkg/diversions", diversions)];
+      const tree = Tree.from([...lists, file("lib/apk/db/installed", one), file("bin/x", "x"), symlink("l", "bin"), file("x")]);
+      try {
+        const paths = (await installedPackages(tree, manager)).flatMap((one) => one.paths);
+        for (const path of paths) expect(tree.has(path)).toBe(true);
+        expect(new Set(paths).size).toBe(paths.length);
+      } catch (error) {
+        expect(error).toMatchObject({ code: "NO_PACKAGES" });
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
 describe("a Debian image", () => {
   const scratch = temporaryFolder();
 

@@ -50,6 +50,24 @@ describe("problems", () => {
   test("a path twice, spelled in two ways", () => {
     expect(walk(pack("a", "./a"))).toEqual([expect.stringMatching(/^\d+: a path that stands in the tar twice$/)]);
   });
+  test("CVE-2021-29136: a root that is a symbolic link, and whiteouts that name nothing", () => {
+    const named = (name: string, type: string): readonly string[] =>
+      walk(
+        patch((header) => {
+          header.fill(0, 0, 100);
+          header.set(new TextEncoder().encode(name));
+          header[156] = type.charCodeAt(0);
+          header.fill(0x30, 124, 135);
+        }).subarray(0, 512),
+      );
+    const [notice] = named("whole", "2");
+    for (const name of [".", "./", "/", ".//"]) expect(named(name, "5"), name).toEqual([notice]);
+    expect(named(".", "2")).toEqual(["0: the root of the layer is no directory", notice]);
+    expect(named(".", "0")).toEqual(["0: the root of the layer is no directory", notice]);
+    for (const name of [".wh.", "a/.wh..", "a/.wh..."]) expect(named(name, "0"), name).toEqual(["0: a whiteout that names nothing", notice]);
+    for (const name of [".wh.a", ".wh..wh..opq", "a.wh."]) expect(named(name, "0"), name).toEqual([notice]);
+  });
+
   test("a long path twice", () => {
     expect(walk(pack("--format=pax", "--hard-dereference", "d", "d"))).toHaveLength(3);
   });

@@ -6,7 +6,7 @@ import { entryRole } from "./whiteout.ts";
 
 /** The entries of one layer: what `readTarEntries` of @imgkit/core gives of its tar, or a Tree. */
 export interface LayerContents {
-  /** Each path once; a hard link's target stands before it, or in a lower layer. */
+  /** Paths are texts as `decodeName` makes them, each once; a hard link's target stands before it, or in a lower layer. */
   readonly nodes: Iterable<TreeNode>;
   /** Names the layer in errors and findings: its digest. */
   readonly name?: string;

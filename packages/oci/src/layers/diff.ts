@@ -98,12 +98,16 @@ function whiteout(path: string): TreeNode {
  * @throws OciError BAD_LAYER
  */
 export function refuseWhiteouts(tree: Tree): void {
-  for (const { path } of tree) {
-    if (!path.includes(WHITEOUT) || !path.split("/").some((name) => name.startsWith(WHITEOUT))) continue;
-    throw new OciError("BAD_LAYER", "a name that is a whiteout in an image", {
-      path: `/${path}`,
-      expected: `no name that begins with ${WHITEOUT}`,
-      hint: "Rename it, or leave it out.",
-    });
-  }
+  const [path] = whiteoutNames(tree);
+  if (path === undefined) return;
+  throw new OciError("BAD_LAYER", "a name that is a whiteout in an image", {
+    path: `/${path}`,
+    expected: `no name that begins with ${WHITEOUT}`,
+    hint: "Rename it, or leave it out.",
+  });
+}
+
+/** The paths of a tree that have, as a layer, a whiteout in them. */
+export function whiteoutNames(tree: Tree): string[] {
+  return [...tree].map(({ path }) => path).filter((path) => path.includes(WHITEOUT) && path.split("/").some((name) => name.startsWith(WHITEOUT)));
 }
