@@ -58,6 +58,25 @@ export function backOff(attempt: number, patience: Patience, random: number): nu
   return whole / 2 + (whole / 2) * random;
 }
 
+/** Who is to be told when a caller's signal is aborted: Node warns of a leak when one signal has eleven listeners of its own. */
+const told = new WeakMap<AbortSignal, Set<() => void>>();
+
+/** Calls back when the signal is aborted; returns what takes that back. */
+function onAbort(signal: AbortSignal, callback: () => void): () => void {
+  let callbacks = told.get(signal);
+  if (callbacks === undefined) {
+    const all = new Set<() => void>();
+    signal.addEventListener("abort", () => {
+      for (const one of all) one();
+    });
+    told.set(signal, all);
+    callbacks = all;
+  }
+  const registered = callbacks;
+  registered.add(callback);
+  return () => registered.delete(callback);
+}
+
 /** A transfer under watch. It begins by waiting for the registry. */
 export interface Watch {
   readonly signal: AbortSignal;
@@ -85,7 +104,7 @@ export function watch(network: Network, patience: Patience, place: string, calle
   const done = new AbortController();
   const abort = (): void => transfer.abort(caller?.reason);
   if (caller?.aborted === true) abort();
-  caller?.addEventListener("abort", abort);
+  const forget = caller === undefined ? undefined : onAbort(caller, abort);
   let moved = 0;
   let waited = 0;
   let since: number | undefined = network.now();
@@ -115,7 +134,7 @@ export function watch(network: Network, patience: Patience, place: string, calle
     },
     end: () => {
       done.abort();
-      caller?.removeEventListener("abort", abort);
+      forget?.();
     },
     reason: () => (transfer.signal.aborted ? transfer.signal.reason : undefined),
   };

@@ -48,6 +48,15 @@ describe("a blob that is not what its descriptor says is refused, and not kept",
     expect(await kept(image.root.digest)).toBe(false);
   });
 
+  test("by whoever reads it in order, too: the last byte is not given out", async () => {
+    const { blobs } = fastClient().repository(`${registry.host}/a`);
+    const bytes = registry.blobs.get(image.layer.digest) ?? Buffer.alloc(0);
+    bytes[7] = 1;
+    const blob = await blobs.open(image.layer.digest);
+    await blob.read(0, blob.size - 1);
+    await expect(blob.read(blob.size - 1, blob.size)).rejects.toMatchObject({ code: "BLOB_MISMATCH", facts: { field: "digest" } });
+  });
+
   test("a Content-Length that is too small cuts the blob, one that is too large is found out", async () => {
     for (const [length, code] of [
       [100, "BLOB_MISMATCH"],

@@ -14,17 +14,27 @@ export interface Scripted {
 }
 
 export interface ScriptedNetwork {
-  readonly network: Network;
+  readonly network: { -readonly [K in keyof Network]: Network[K] };
   readonly sent: Sent[];
   /** What was waited for, in milliseconds; no time passes. */
   readonly waits: number[];
   /** Milliseconds since 1970; a wait adds to it. */
   now: number;
+  /** A stall's time passes, for whatever is watched. */
+  stall(): Promise<void>;
 }
 
-/** Answers by the script; waits of less than a stall's are over at once, and stalls never come. */
+/** Answers by the script; waits of less than a stall's are over at once, and stalls come when the test says so. */
 export function scripted(script: (sent: Sent) => Scripted | Promise<Scripted>): ScriptedNetwork {
+  let watching: (() => void)[] = [];
   const state: ScriptedNetwork = {
+    async stall() {
+      state.now += STALL;
+      const woken = watching;
+      watching = [];
+      for (const wake of woken) wake();
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    },
     sent: [],
     waits: [],
     now: 1_700_000_000_000,
@@ -38,7 +48,16 @@ export function scripted(script: (sent: Sent) => Scripted | Promise<Scripted>): 
       },
       now: () => state.now,
       sleep: (milliseconds, signal) => {
-        if (milliseconds === STALL) return new Promise((resolve) => signal?.addEventListener("abort", () => resolve()));
+        if (milliseconds === STALL) {
+          return new Promise((resolve) => {
+            const wake = (): void => {
+              signal?.removeEventListener("abort", wake);
+              resolve();
+            };
+            watching.push(wake);
+            signal?.addEventListener("abort", wake);
+          });
+        }
         state.waits.push(milliseconds);
         state.now += milliseconds;
         return Promise.resolve();

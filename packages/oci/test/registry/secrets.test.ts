@@ -1,5 +1,6 @@
 // Who gets to see a password or a token, and who does not.
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
+import { long } from "../../../../test/oracle.ts";
 import { type Credentials, createRegistryClient, MEDIA_MANIFEST, type RegistryOptions, type Repository } from "../../src/index.ts";
 import { type Scripted, type ScriptedNetwork, type Sent, STALL, scripted } from "./scripted.ts";
 
@@ -313,7 +314,7 @@ describe("places that a registry names", () => {
     await expect(tags(page("https://10.1.2.3/"))).rejects.toMatchObject({ code: "REGISTRY_INSECURE" });
   });
 
-  test("a list that goes on and on ends", async () => {
+  long()("a list that goes on and on ends", async () => {
     let page = 0;
     const network = scripted(() => ({ status: 200, headers: { link: `</v2/a/tags/list?n=${page++}>; rel="next"` }, body: "{}" }));
     await expect(repository(network).tags().next()).rejects.toMatchObject({ code: "REGISTRY_PROTOCOL", facts: { expected: "at most 10000 pages, each once" } });
@@ -417,6 +418,66 @@ describe("waiting", () => {
     expect(most).toBe(3);
     expect(() => repository(network, nobody, "r.example/a", { parallel: 0 })).toThrow(RangeError);
   });
+});
+
+describe("stalls", () => {
+  const digest = `sha256:${"c".repeat(64)}`;
+  const endless = (send: (controller: ReadableStreamDefaultController<Uint8Array>) => void): ScriptedNetwork =>
+    scripted(() => ({ status: 200, headers: { "content-length": "10" }, body: new ReadableStream({ pull: send }, { highWaterMark: 0 }) }));
+
+  test("a reader that takes its time is no stall of the registry's", async () => {
+    const network = endless((controller) => controller.enqueue(Uint8Array.of(1)));
+    const blob = await repository(network).blobs.open(digest);
+    for (let at = 0; at < 9; at++) {
+      await blob.read(at, at + 1);
+      await network.stall();
+    }
+    blob.close();
+    expect(network.sent).toHaveLength(1);
+  });
+
+  test("a registry that sends nothing more is one", async () => {
+    const network = endless(() => new Promise(() => undefined));
+    const blob = await repository(network, alice, "r.example/a", { patience: { attempts: 1, stallTimeout: STALL } }).blobs.open(digest);
+    const read = expect(blob.read(0, 1)).rejects.toMatchObject({ code: "NETWORK_TIMEOUT" });
+    for (let i = 0; i < 3; i++) await network.stall();
+    await read;
+  });
+
+  test("a source that takes its time to be read is no stall of the registry's", async () => {
+    const network = scripted(({ method }) => (method === "POST" ? { status: 202, headers: { location: "/u" } } : { status: 201 }));
+    const { fetch } = network.network;
+    // A registry that takes a body to its end.
+    network.network.fetch = async (url, init) => {
+      if (init.body instanceof ReadableStream) for (const reader = init.body.getReader(); !(await reader.read()).done; );
+      return init.method === "PATCH" ? { status: 202, headers: new Headers(), body: null } : fetch(url, init);
+    };
+    const size = 2 << 20;
+    const read = async (start: number, end: number): Promise<Uint8Array> => {
+      for (let i = 0; i < 3; i++) await network.stall();
+      return new Uint8Array(end - start);
+    };
+    const blobs = { has: async () => true, open: async () => ({ size, read, close() {} }) };
+    const { createHash } = await import("node:crypto");
+    const blob = { digest: `sha256:${createHash("sha256").update(new Uint8Array(size)).digest("hex")}`, size };
+    const put = repository(network, nobody, "r.example/a", { patience: { attempts: 1, stallTimeout: STALL } }).putBlob(blob, {
+      blobs,
+      resolve: () => Promise.reject(new Error("no")),
+    });
+    expect(await put).toBe("copied");
+  });
+});
+
+test("a caller's signal ends all that runs, and has one listener for all of it", async () => {
+  const network = scripted(() => new Promise(() => undefined));
+  const controller = new AbortController();
+  const listeners = vi.spyOn(controller.signal, "addEventListener");
+  const one = repository(network, nobody, "r.example/a", { signal: controller.signal, parallel: 20 });
+  const all = Promise.allSettled(Array.from({ length: 20 }, (_, i) => one.manifest(`t${i}`)));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  controller.abort(new Error("enough"));
+  expect((await all).map((result) => result.status === "rejected" && result.reason.message)).toEqual(Array(20).fill("enough"));
+  expect(listeners).toHaveBeenCalledTimes(1);
 });
 
 describe("mirrors", () => {
