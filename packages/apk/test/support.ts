@@ -32,7 +32,7 @@ function ustar(name: string, content: Uint8Array, link?: string): Buffer {
     header.write(`${value.toString(8).padStart(length - 1, "0")}\0`, at, "latin1");
   };
   header.write(name, 0, "latin1");
-  octal(0o644, 100, 8);
+  octal(/^\.(pre|post)-/.test(name) ? 0o755 : 0o644, 100, 8);
   octal(0, 108, 8);
   octal(0, 116, 8);
   octal(content.length, 124, 12);

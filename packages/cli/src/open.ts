@@ -24,7 +24,7 @@ export interface ReadOptions extends EpochOptions, OpenImageOptions {
 
 /** What commands that read say of their X. */
 export const whatIsRead: string =
-  "a directory, a tar (plain, gzip, zstd, xz), - for a tar on standard input, an image (docker://REF, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE), a disk or EROFS image, mmdebstrap:SUITE or a lock";
+  "a directory, a tar (plain, gzip, zstd, xz), - for a tar on standard input, an image (docker://REF, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE), a disk or EROFS image, mmdebstrap:SUITE, apko:FILE.yaml or a lock";
 
 export function addReadOptions(command: Command): Command {
   command
@@ -38,7 +38,7 @@ export function addReadOptions(command: Command): Command {
 export async function openTree(x: string, options: ReadOptions, io: Io, progress: Progress): Promise<OpenedSource> {
   const source = (epoch: number): Promise<OpenedSource> => openSource(x, options, epoch, io, progress);
   if (x === "-") return source(0);
-  if (x.startsWith("mmdebstrap:")) return source(epochOf(options, io));
+  if (x.startsWith("mmdebstrap:") || x.startsWith("apko:")) return source(epochOf(options, io));
   if (isImage(x)) return openImageTree(x, options, io);
   const stat = statPath(x);
   // What a source does with a directory, with nothing and with what no version reads is right here too.

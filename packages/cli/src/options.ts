@@ -43,3 +43,10 @@ export function cacheFolder(options: { readonly cache?: string }, io: Io): strin
 export function collectText(value: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), value];
 }
+
+/** KEY=VALUE, repeatable. */
+export function collectPair(value: string, before: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> {
+  const equals = value.indexOf("=");
+  if (equals < 1) throw new InvalidArgumentError("Expected KEY=VALUE.");
+  return { ...before, [value.slice(0, equals)]: value.slice(equals + 1) };
+}

@@ -13,6 +13,7 @@ import {
   spoolStream,
   withoutReplayTraces,
 } from "@imgkit/core/node";
+import type { ApkoSourceOptions } from "./apko-source.ts";
 import { type Digested, digesting, digestPath, digestSource, digestStream } from "./digest.ts";
 import { CliError } from "./errors.ts";
 import type { OpenImageOptions } from "./images/source.ts";
@@ -38,12 +39,12 @@ export interface OpenedSource {
 }
 
 /** Transports of skopeo's that name something else than a path. */
-const transports = /^(docker|oci|oci-archive|docker-archive|docker-daemon|containers-storage|dir|apko|ostree|tarball|sif):/;
+const transports = /^(docker|oci|oci-archive|docker-archive|docker-daemon|containers-storage|dir|ostree|tarball|sif):/;
 
 // What reads images and compressed tars is loaded when there is one: most of a short run is the loading of code.
 
 /** What opening a source depends on; the members of a lock are looked at only when it is one. */
-export interface SourceOptions extends Pick<TreeOptions, "xattrs">, Partial<LockSourceOptions>, OpenImageOptions {
+export interface SourceOptions extends Pick<TreeOptions, "xattrs">, Partial<LockSourceOptions>, OpenImageOptions, ApkoSourceOptions {
   /** What this run writes: no part of a folder that it stands in. */
   readonly outputs?: readonly (string | undefined)[];
   /** A folder in which an output grows: left out as well, and not worth a word. */
@@ -54,6 +55,7 @@ export interface SourceOptions extends Pick<TreeOptions, "xattrs">, Partial<Lock
 export async function openSource(spec: string, options: SourceOptions, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
   if (spec === "-") return openStdin(io, progress);
   if (spec.startsWith("mmdebstrap:")) return openMmdebstrap(spec, epoch, io, progress);
+  if (spec.startsWith("apko:")) return (await import("./apko-source.ts")).openApko(spec, options, epoch, io, progress);
   if (spec.includes(":") || existsSync(join(spec, "oci-layout"))) {
     const { isImage, openImageTree } = await import("./images/source.ts");
     if (isImage(spec)) return openImageTree(spec, options, io);
@@ -62,7 +64,7 @@ export async function openSource(spec: string, options: SourceOptions, epoch: nu
   if (stat === undefined && transports.test(spec)) {
     throw new CliError("UNKNOWN_KIND", "a kind of source that this version does not read", {
       path: spec,
-      expected: "a directory, a tar, -, mmdebstrap:SUITE, docker://REF, oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE",
+      expected: "a directory, a tar, -, mmdebstrap:SUITE, apko:FILE.yaml, docker://REF, oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE",
     });
   }
   if (stat?.isDirectory()) return openDirectory(spec, options);

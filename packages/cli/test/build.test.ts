@@ -188,7 +188,22 @@ test("with --output-dir no output is anywhere else", () => {
 
 describe("the table of members", () => {
   // What a build file says elsewhere, or what is of a run and not of an image.
-  const ofTheRun = ["--output", "--json", "--quiet", "--no-progress", "--record", "--epoch", "--help", "--tag", "--mtree", "--map", "--secure-boot-export"];
+  const ofTheRun = [
+    "--output",
+    "--json",
+    "--quiet",
+    "--no-progress",
+    "--record",
+    "--epoch",
+    "--help",
+    "--tag",
+    "--mtree",
+    "--map",
+    "--secure-boot-export",
+    "--tar-form",
+  ];
+  // What the file says once, for every step.
+  const ofTheSource = ["--arch", "--annotation"];
   const ofRegistries = ["--authfile", "--plain-http", "--ca", "--mirror"];
   const ofTheLock = ["--cache", "--offline", "--snapshot", "--snapshot-url", "--any-version"];
   const named = (members: Members): string[] => Object.entries(members).map(([name, { kind, option }]) => `--${kind === "yes" ? "no-" : ""}${option ?? name}`);
@@ -196,7 +211,7 @@ describe("the table of members", () => {
   test.each([
     ["image", [...named(imageMembers), ...named(treeMembers)]],
     ["disk", [...named(diskMembers), ...named(treeMembers)]],
-    ["rootfs", named(treeMembers)],
+    ["rootfs", [...named(treeMembers), ...ofTheSource]],
   ])("says every option of imgkit %s, and only those", async (name, members) => {
     const command = (await makeProgram({} as never)).commands.find((one) => one.name() === name) as Command;
     const options = command.options.map(({ long }) => long ?? "").filter((long) => ![...ofTheRun, ...ofTheLock, ...ofRegistries].includes(long));
@@ -206,7 +221,7 @@ describe("the table of members", () => {
   test("the JSON Schema has each member once, and refuses others", () => {
     const schema = buildSchema() as { properties: Record<string, { properties: object; additionalProperties: boolean }>; additionalProperties: boolean };
     expect(schema.additionalProperties).toBe(false);
-    expect(Object.keys(schema.properties)).toEqual(["imgkit", "source", "lock", "epoch", "tree", "image", "disk", "outputs"]);
+    expect(Object.keys(schema.properties)).toEqual(["imgkit", "source", "lock", "arch", "epoch", "tree", "image", "disk", "outputs"]);
     for (const [name, members] of Object.entries(sections)) {
       expect(schema.properties[name]).toMatchObject({ type: "object", additionalProperties: false });
       expect(Object.keys(schema.properties[name]?.properties ?? {})).toEqual(Object.keys(members));

@@ -1,6 +1,6 @@
 // A root file system from an apko.yaml: what apko's pkg/build/build_implementation.go does, in its order.
-import { type ByteSource, type ByteStream, collect, streamSource } from "@imgkit/bytes";
-import { type Tree, treeFromObject, writeGoTar } from "@imgkit/core";
+import { type ByteSource, type ByteStream, collect, memorySource, streamSource } from "@imgkit/bytes";
+import { type Tree, type TreeNode, writeGoTar } from "@imgkit/core";
 import { checkAgainstIndex, checkData, openApk } from "../apk-file.ts";
 import { type Gunzip, portableGunzip } from "../archive.ts";
 import { ApkError } from "../errors.ts";
@@ -106,7 +106,7 @@ async function install(given: ApkoConfig, plan: Plan, options: ApkoBuildOptions)
   try {
     makeBase(root, config, plan);
     const brought: { info: PackageInfo; own: PackageInfo; files: readonly InstalledFile[] }[] = [];
-    const scripts: Record<string, { content: Uint8Array; mode: number; mtime: number }> = {};
+    const scripts: TreeNode[] = [];
     const triggers: string[] = [];
     for (const [i, { info, repository }] of resolved.entries()) {
       options.onPackage?.(i, resolved.length, info.name);
@@ -123,7 +123,9 @@ async function install(given: ApkoConfig, plan: Plan, options: ApkoBuildOptions)
         for (const node of apk.control) {
           if (node.type !== "file" || node.path === ".PKGINFO" || (node.mode & 0o555) !== 0o555) continue;
           const content = await node.content.read(0, node.content.size);
-          scripts[`${info.name}-${info.version}.${info.checksum}${node.path}`] = { content: content.slice(), mode: node.mode, mtime: options.epoch };
+          // The checksum may hold slashes, which makes no folders here.
+          const path = `${info.name}-${info.version}.${info.checksum}${node.path}`;
+          scripts.push({ type: "file", ...root.meta(path, node.mode), content: memorySource(content.slice()) });
         }
         for (const trigger of apk.info.triggers) triggers.push(`${info.checksum} ${trigger}\n`);
       } finally {
@@ -141,7 +143,7 @@ async function install(given: ApkoConfig, plan: Plan, options: ApkoBuildOptions)
     );
     root.file("usr/lib/apk/db/installed", entries.join(""));
     root.file("usr/lib/apk/db/triggers", triggers.join(""));
-    root.file("usr/lib/apk/db/scripts.tar", await collect(writeGoTar(treeFromObject(scripts, { mtime: options.epoch }))));
+    root.file("usr/lib/apk/db/scripts.tar", await collect(writeGoTar(scripts)));
     linkDatabase(root);
     const runAs = await addAccounts(root, config);
     const final: ApkoConfig = runAs === undefined ? config : { ...config, accounts: { ...config.accounts, runAs } };
@@ -150,7 +152,7 @@ async function install(given: ApkoConfig, plan: Plan, options: ApkoBuildOptions)
     const packages = resolved.map(({ info }) => info);
     await linkBusybox(root, packages);
     root.file("etc/apk/repositories", lines([...new Set([...config.contents.repositories, ...config.contents.runtimeRepositories])].sort()));
-    return { tree: root.tree(), packages, findings: findingsOf(root, scripts), config: final, close };
+    return { tree: root.tree(), packages, findings: findingsOf(root, scripts.length), config: final, close };
   } catch (error) {
     close();
     throw error;
@@ -203,8 +205,7 @@ function linkDatabase(root: Root): void {
   root.symlink("lib/apk", "../usr/lib/apk");
 }
 
-function findingsOf(root: Root, scripts: object): string[] {
-  const count = Object.keys(scripts).length;
+function findingsOf(root: Root, count: number): string[] {
   const out = count === 0 ? [] : [`${count} ${count === 1 ? "script of a package was" : "scripts of packages were"} recorded, and not run`];
   if (root.get(root.resolve("etc/ld.so.conf")) !== undefined)
     out.push("/etc/ld.so.cache is not written: programs find their libraries without it, more slowly");

@@ -46,6 +46,11 @@ export const treeMembers: Members = {
 /** `image`: options of `imgkit image`. */
 export const imageMembers: Members = {
   platform: { kind: "text", about: "OS/ARCH or OS/ARCH/VARIANT" },
+  base: { kind: "source", about: "an image whose layers come first, unchanged, and whose settings hold where none are given" },
+  difference: { kind: "flag", about: "the source is all that the image is to hold: write what it has differently from the base" },
+  index: { kind: "flag", about: "put the image beside those of other platforms under its tag, in an index" },
+  split: { kind: "text", about: "one layer for each package (debian, apk), or layers of a size" },
+  "max-layers": { kind: "text", about: "of a source that is split by package, in quotes" },
   compression: { kind: "text", about: "of the layers", choices: ["gzip", "none"] },
   level: { kind: "text", about: "of gzip/1", choices: ["fast", "default"] },
   entrypoint: { kind: "command", about: "the program and its fixed arguments" },
@@ -93,6 +98,7 @@ export const topMembers: Members = {
   imgkit: { kind: "text", about: "the form of this file", choices: ["build/1"] },
   source: { kind: "source", about: "as for imgkit rootfs: a directory, a tar, mmdebstrap:SUITE?…" },
   lock: { kind: "path", about: "the lock of the source: imgkit lock FILE.yaml writes it, and building uses exactly what it lists" },
+  arch: { kind: "text", about: "of an apko: source: which of its archs" },
   epoch: { kind: "seconds", about: "the time of the outputs, in seconds since 1970; --epoch wins over it, and it over SOURCE_DATE_EPOCH" },
 };
 

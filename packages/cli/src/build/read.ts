@@ -16,6 +16,7 @@ export type OutputName = "tar" | "mtree" | "oci" | "disk" | "record";
 export interface BuildFile {
   readonly source: string;
   readonly lock?: string;
+  readonly arch?: string;
   /** Seconds since 1970. */
   readonly epoch?: number;
   readonly tree: Section;
@@ -206,6 +207,7 @@ class Reader {
 
   /** A path of the file as it is from the current folder; of a source, `-` and transports stay. */
   #place(text: string, isSource: boolean): string {
+    if (isSource && text.startsWith("apko:")) return `apko:${this.#place(text.slice("apko:".length), false)}`;
     if (isAbsolute(text) || (isSource && (text === "-" || /^[a-z][a-z-]+:/.test(text)))) return text;
     return join(dirname(this.#path), text);
   }

@@ -137,6 +137,7 @@ function steps(file: BuildFile, outputs: BuildFile["outputs"], folder: string, o
         tar,
         ...(mtree === undefined ? [] : ["--mtree", mtree]),
         ...tree,
+        ...(file.arch === undefined ? [] : [`--arch=${file.arch}`]),
         ...lockWords(options),
         ...registryWords(options),
         ...record,

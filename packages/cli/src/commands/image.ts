@@ -1,4 +1,4 @@
-import { writeTar } from "@imgkit/core";
+import { type Tree, writeTar } from "@imgkit/core";
 import {
   addLayer,
   type BlobStore,
@@ -11,6 +11,7 @@ import {
   type ImageSettings,
   type Platform,
   parsePlatform,
+  whiteoutNames,
 } from "@imgkit/oci";
 import { createLayout, type LayoutWriter, nodeEngines, splitLayoutReference } from "@imgkit/oci/node";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -21,7 +22,7 @@ import { type Base, openBase } from "../images/base.ts";
 import { checkSplit, partsOf, type SplitFlags, splitOptions } from "../images/parts.ts";
 import { type AddedLayer, reportImage } from "../images/report.ts";
 import { levelOption, type PackingOptions, packingOf } from "../layer-options.ts";
-import { addOutputOptions, addRecordOption, collectText, type OutputOptions, type RecordOptions } from "../options.ts";
+import { addOutputOptions, addRecordOption, collectPair, collectText, type OutputOptions, type RecordOptions } from "../options.ts";
 import { checkSideOutputs } from "../outputs.ts";
 import { prepareSource } from "../prepare.ts";
 import { type Progress, startProgress } from "../progress.ts";
@@ -105,12 +106,6 @@ function collectCommand(value: string, before: readonly string[] | undefined): r
   return [...(before ?? []), ...(parsed as string[])];
 }
 
-function collectPair(value: string, before: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> {
-  const equals = value.indexOf("=");
-  if (equals < 1) throw new InvalidArgumentError("Expected KEY=VALUE.");
-  return { ...before, [value.slice(0, equals)]: value.slice(equals + 1) };
-}
-
 async function image(specs: readonly string[], options: ImageOptions, context: Context): Promise<void> {
   const { io } = context;
   const epoch = epochOf(options, io);
@@ -192,11 +187,20 @@ async function addSource(
       const tar = pacedStream(writeTar(part.tree, { epoch: part.epoch, onProgress: (bytes) => progress.update(bytes) }));
       layers.push({ ...(await addLayer(layout.blobs, tar, { ...packingOf(options), engines: nodeEngines })), names: part.names });
     }
-    const findings = [...(under?.findings ?? []), ...about.findings];
+    const findings = [...(under?.findings ?? []), ...about.findings, ...whiteoutFinding(source.tree)];
     return { layers, inputs: options.record === undefined ? [] : await source.inputs(), report: { ...about, findings } };
   } finally {
     source.close();
   }
+}
+
+/** A name that no file of a container can have; as a layer over another it may be wanted. */
+function whiteoutFinding(tree: Tree): string[] {
+  const [first, ...more] = whiteoutNames(tree);
+  if (first === undefined) return [];
+  return [
+    `/${first}${more.length === 0 ? "" : ` and ${more.length} more`}: a name that begins with .wh. takes something of a lower layer away, and is no file`,
+  ];
 }
 
 interface ImageParts {

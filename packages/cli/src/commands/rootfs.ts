@@ -1,12 +1,12 @@
 import { bufferPool } from "@imgkit/bytes";
 import { nativeSha256, writeFileAtomic } from "@imgkit/bytes/node";
 import { writeMtree, writeTar } from "@imgkit/core";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { Context } from "../context.ts";
 import { type Digested, digesting } from "../digest.ts";
 import { epochOf } from "../epoch.ts";
 import { note, printJson, printLine } from "../io.ts";
-import { addOutputOptions, addRecordOption, type OutputOptions, type RecordOptions } from "../options.ts";
+import { addOutputOptions, addRecordOption, collectPair, type OutputOptions, type RecordOptions } from "../options.ts";
 import { checkSideOutputs, claimStandardOutput, outputName, writeOutput } from "../outputs.ts";
 import { type PreparedSource, prepareSource } from "../prepare.ts";
 import { startProgress } from "../progress.ts";
@@ -17,6 +17,9 @@ import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
 interface RootfsOptions extends TreeOptions, OutputOptions, RecordOptions {
   readonly output: string;
   readonly mtree?: string;
+  readonly tarForm: "tar/1" | "apko";
+  readonly arch?: string;
+  readonly annotation?: Readonly<Record<string, string>>;
 }
 
 const examples = `
@@ -25,6 +28,7 @@ Examples:
   $ imgkit rootfs mmdebstrap:bookworm --epoch 1700000000 -o bookworm.tar
   $ imgkit rootfs 'mmdebstrap:trixie?variant=minbase&include=ca-certificates,curl' --epoch 1700000000 -o trixie.tar
   $ zstdcat rootfs.tar.zst | imgkit rootfs - --epoch 1700000000 --profile debian --json -o rootfs.tar
+  $ imgkit rootfs apko:apko.yaml --arch x86_64 --epoch 0 -o wolfi.tar
   $ imgkit rootfs app.tar.xz --epoch 1700000000 --owner 0:0 -o - | sha256sum`;
 
 export function addRootfs(program: Command, context: Context): void {
@@ -34,10 +38,13 @@ export function addRootfs(program: Command, context: Context): void {
     .description("Reads a root file system and writes it as one tar/1: the same tree and epoch give the same bytes everywhere.")
     .argument(
       "<source>",
-      "a directory, a tar (plain, gzip, zstd, xz), - for a tar on standard input, mmdebstrap:SUITE[?variant=…&include=…&mirror=…], or a lock",
+      "a directory, a tar (plain, gzip, zstd, xz), - for a tar on standard input, mmdebstrap:SUITE[?variant=…&include=…&mirror=…], apko:FILE.yaml, an image (docker://REF, oci:DIR[:TAG], …), or a lock",
     )
     .requiredOption("-o, --output <file>", "where to write the tar; - is standard output")
     .option("--mtree <file>", "also write an mtree specification of what the tar holds")
+    .addOption(new Option("--tar-form <form>", "apko: the archive that apko writes").choices(["tar/1", "apko"]).default("tar/1"))
+    .option("--arch <name>", "of an apko: source: which of its archs, such as x86_64")
+    .option("--annotation <key=value>", "of an apko: source: one more (repeatable)", collectPair)
     .addHelpText("after", examples)
     .action((source: string, options: RootfsOptions) => rootfs(source, { ...options, output: outputName(options.output) }, context));
   addTreeOptions(command);
@@ -55,8 +62,11 @@ async function rootfs(spec: string, options: RootfsOptions, context: Context): P
     try {
       const mtree = options.mtree === undefined ? [] : [await specification(source, options.mtree)];
       const { take, give } = bufferPool();
-      const tar = writeTar(source.tree, { epoch, allocate: take, onProgress: (bytes) => progress.update(bytes) });
-      const written = await writeOutput(tar, options.output, io, give);
+      const onProgress = (bytes: number): void => progress.update(bytes);
+      const written =
+        options.tarForm === "apko"
+          ? await writeOutput((await import("@imgkit/apk")).writeApkoTar(source.tree, onProgress), options.output, io)
+          : await writeOutput(writeTar(source.tree, { epoch, allocate: take, onProgress }), options.output, io, give);
       progress.end();
       if (options.record !== undefined) {
         const outputs = [{ name: options.output, kind: "file" as const, ...written }, ...mtree];
@@ -81,7 +91,7 @@ async function report(source: PreparedSource, written: Digested, options: Rootfs
   const { io } = context;
   const about = sourceReport(source);
   if (options.json) {
-    await printJson(io, { command: "rootfs", epoch, output: { path: options.output, format: "tar/1", ...written }, ...about });
+    await printJson(io, { command: "rootfs", epoch, output: { path: options.output, format: options.tarForm, ...written }, ...about });
   } else if (!options.quiet) {
     for (const finding of source.findings) note(io, `warning: ${finding}`);
     const line = `${written.digest}  ${options.output}  (${written.size} bytes, ${source.tree.size} entries${about.scrubbed.length === 0 ? "" : `, ${about.scrubbed.length} paths scrubbed by profile ${about.profile}`})`;

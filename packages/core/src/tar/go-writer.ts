@@ -3,7 +3,6 @@
 import { encodeName } from "@imgkit/bytes";
 import { CoreError } from "../errors.ts";
 import type { TreeNode } from "../node.ts";
-import type { Tree } from "../tree.ts";
 import { Chunks, padding } from "./chunks.ts";
 import { BLOCK, encodeNamedTarHeader, encodeTarHeader, MAGIC_POSIX, MAX_OCTAL_7, MAX_OCTAL_11, type TarHeader } from "./header.ts";
 import { encodePaxRecord, paxText } from "./pax.ts";
@@ -26,12 +25,12 @@ const empty = new Uint8Array(0);
 const typeflags: Readonly<Record<TreeNode["type"], string>> = { file: "0", hardlink: "1", symlink: "2", char: "3", block: "4", directory: "5", fifo: "6" };
 
 /**
- * The archive of a tree, in the tree's order. Times are rounded to seconds, as Go does.
+ * The archive of a tree, or of any nodes in their order. Times are rounded to seconds, as Go does.
  * @throws CoreError BAD_NODE for a time before 1970, or a name with bytes that are no UTF-8.
  */
-export async function* writeGoTar(tree: Tree, options: OwnerNameOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+export async function* writeGoTar(nodes: Iterable<TreeNode>, options: OwnerNameOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
   const out = new Chunks(options);
-  for (const node of tree) {
+  for (const node of nodes) {
     if (node.path === "") continue;
     for (const block of headers(node, options)) out.put(block);
     if (node.type === "file") {

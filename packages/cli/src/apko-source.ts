@@ -1,0 +1,78 @@
+import { readFileSync } from "node:fs";
+import { type ApkoConfig, buildApko, parseApkoConfig, parseArchitecture } from "@imgkit/apk";
+import { folderFetcher, nodeGunzip, nodeRsa } from "@imgkit/apk/node";
+import { readError, statPath } from "@imgkit/bytes/node";
+import { spoolStream } from "@imgkit/core/node";
+import { isScalar, LineCounter, parseDocument, visit } from "yaml";
+import { digestPath } from "./digest.ts";
+import { CliError } from "./errors.ts";
+import type { Io } from "./io.ts";
+import type { Progress } from "./progress.ts";
+import type { OpenedSource } from "./source.ts";
+
+export interface ApkoSourceOptions {
+  /** By any of its names. */
+  readonly arch?: string;
+  /** As OCI names it, where there is no `arch`. */
+  readonly platform?: string;
+  /** Added to the configuration's. */
+  readonly annotation?: Readonly<Record<string, string>>;
+}
+
+/** `apko:FILE.yaml`: the packages that it asks for, resolved, verified and installed into a tree. Relative paths in it start here. */
+export async function openApko(spec: string, options: ApkoSourceOptions, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
+  const path = spec.slice("apko:".length);
+  const config = readApkoConfig(path);
+  const built = await buildApko(config, {
+    architecture: architectureOf(config, options, path),
+    epoch,
+    ...(options.annotation === undefined ? {} : { annotations: options.annotation }),
+    fetcher: folderFetcher(),
+    rsa: nodeRsa,
+    gunzip: nodeGunzip,
+    spool: (stream) => spoolStream(stream, io.temporary),
+    onPackage: (done, total) => progress.update(done, total),
+  });
+  const { tree, findings, close } = built;
+  return { tree, findings, profile: "none", recorded: async () => ({ name: spec, kind: "file", ...(await digestPath(path)) }), close };
+}
+
+function architectureOf({ archs }: ApkoConfig, { arch, platform }: ApkoSourceOptions, path: string): string {
+  const named = arch ?? platform?.replace(/^[a-z]+\//, "");
+  if (named !== undefined) return parseArchitecture(named).apk;
+  const [only, ...others] = archs;
+  if (only !== undefined && others.length === 0) return only;
+  throw new CliError("USAGE", "the configuration has several architectures, or names none", {
+    path,
+    field: "archs",
+    expected: "--arch ARCH, or --platform OS/ARCH of imgkit image",
+    found: archs.join(", ") || "none",
+  });
+}
+
+const MAX_FILE = 1 << 20;
+
+function readApkoConfig(path: string): ApkoConfig {
+  const size = statPath(path)?.size ?? 0;
+  if (size > MAX_FILE) throw new CliError("USAGE", "too large for an apko configuration", { path, expected: `at most ${MAX_FILE} bytes`, found: String(size) });
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    throw readError(path, cause);
+  }
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, customTags: [] });
+  const [problem] = [...document.errors, ...document.warnings];
+  if (problem !== undefined) {
+    const { line, col } = lines.linePos(problem.pos[0]);
+    throw new CliError("USAGE", problem.message.split(/ at line \d+|\n/)[0] ?? "not YAML", { path: `${path}:${line}:${col}` });
+  }
+  // Go's YAML, which apko reads with, takes 0755 for octal; YAML 1.2 writes 0o755.
+  visit(document, {
+    Scalar(_key, node) {
+      if (isScalar(node) && node.type === "PLAIN" && /^0[0-7]+$/.test(node.source ?? "")) node.value = Number.parseInt(node.source ?? "", 8);
+    },
+  });
+  return parseApkoConfig(document.toJS({ maxAliasCount: 100 }), path);
+}

@@ -1,0 +1,92 @@
+import fs from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { entry, indexFile, makeApk, makeSigner, realData, signed, withRealData } from "../../apk/test/support.ts";
+import { epoch, expectFailure, here, imgkit, Scratch } from "./cli.ts";
+
+const scratch = new Scratch("apko");
+afterAll(() => scratch.remove());
+
+/** A signed repository of two packages, and configurations beside it; relative paths start where the command runs. */
+beforeAll(() => {
+  const signer = makeSigner("test.rsa.pub");
+  scratch.write("test.rsa.pub", signer.pem);
+  scratch.folder("repo/x86_64");
+  const entries = ["app", "lib"].map((name) => {
+    const depends = name === "app" ? ["lib"] : [];
+    const { bytes, checksum } = makeApk({
+      name,
+      signer,
+      files: { "usr/": "", "usr/bin/": "", [`usr/bin/${name}`]: name },
+      change: (t) => t.replace(/depend = .*\n/g, ""),
+    });
+    fs.writeFileSync(scratch.at("repo/x86_64", `${name}-1.0-r0.apk`), bytes);
+    return entry({ name, checksum, depends });
+  });
+  fs.writeFileSync(scratch.at("repo/x86_64/APKINDEX.tar.gz"), signed(indexFile(entries), signer));
+  scratch.write(
+    "apko.yaml",
+    "contents:\n  keyring: [test.rsa.pub]\n  repositories: [repo]\n  packages: [app]\narchs: [x86_64]\npaths:\n  - {path: /srv, type: directory, permissions: 0750}\n",
+  );
+  scratch.write("two.yaml", "contents: {packages: [app]}\narchs: [x86_64, aarch64]\n");
+});
+
+withRealData("the layer of apko's own example: its digest, with --tar-form apko; the same tree without", async () => {
+  const options = [
+    "--arch",
+    "x86_64",
+    "--epoch",
+    "0",
+    "--annotation",
+    "org.opencontainers.image.title=Title",
+    "--annotation",
+    "org.opencontainers.image.vendor=Vendor",
+  ];
+  const [go, own] = [scratch.at("go.tar"), scratch.at("own.tar")];
+  const result = await imgkit(["rootfs", "apko:testdata/apko.yaml", "--tar-form", "apko", ...options, "-o", go], { cwd: realData });
+  expect(result).toMatchObject({ code: 0, stderr: "" });
+  expect(result.stdout.toString()).toMatch(/^sha256:20f698463c2755b6dc42b7d07e959ed7455a06e7367d507e829a315898f21a01 /);
+  expect(await imgkit(["rootfs", "apko:testdata/apko.yaml", ...options, "-o", own], { cwd: realData })).toMatchObject({ code: 0 });
+  const difference = await here(["diff", go, own, "--json"]);
+  expect(JSON.parse(difference.stdout.toString()).differences.filter(({ path }: { path: string }) => path !== "/" && path !== "")).toEqual([]);
+  expectFailure(await imgkit(["rootfs", "apko:testdata/apko.yaml", "--epoch", "0", "-o", own], { cwd: realData }), 2, /--arch ARCH.*found amd64, arm64/);
+});
+
+test("a configuration is a source like any other: tar, image, disk, ls; 0750 is octal, as apko reads it", async () => {
+  const run = async (...args: string[]): Promise<string> => {
+    const result = await imgkit(args, { cwd: scratch.path });
+    expect(result).toMatchObject({ code: 0 });
+    return result.stdout.toString();
+  };
+  const first = await run("rootfs", "apko:apko.yaml", ...epoch, "-o", "a.tar", "--record", "a.json");
+  expect((await run("rootfs", "apko:apko.yaml", ...epoch, "-o", "b.tar")).split(" ")[0]).toBe(first.split(" ")[0]);
+  expect(await run("ls", "-l", "apko:apko.yaml", "srv/..", ...epoch)).toMatch(/drwxr-x--- 0\/0 .* \/?srv/);
+  expect(await run("cat", "apko:apko.yaml", "usr/bin/lib", ...epoch)).toBe("lib");
+  await run("image", "apko:apko.yaml", ...epoch, "-o", "oci");
+  await run("disk", "apko:apko.yaml", ...epoch, "-o", "disk.raw");
+  expect((await run("cat", "disk.raw", "usr/bin/app")).toString()).toBe("app");
+  expect(JSON.parse(fs.readFileSync(scratch.at("a.json"), "utf8")).inputs[0]).toMatchObject({ name: "apko:apko.yaml", kind: "file" });
+});
+
+describe("what is wrong is named", () => {
+  const fails = async (text: string, cause: RegExp): Promise<void> => {
+    scratch.write("bad.yaml", text);
+    expectFailure(await imgkit(["rootfs", "apko:bad.yaml", ...epoch, "-o", "bad.tar"], { cwd: scratch.path }), 2, cause);
+    expect(fs.existsSync(scratch.at("bad.tar"))).toBe(false);
+  };
+
+  test("a file that is no YAML, that is not there, or an unknown member", async () => {
+    await fails("contents: [", /bad\.yaml:\d+:\d+/);
+    await fails("contens: {}\narchs: [x86_64]\n", /field contens/);
+    await fails("archs: [x86_64]\nlayering: {strategy: origin}\n", /layering is not supported/);
+    expectFailure(await here(["rootfs", `apko:${scratch.at("gone.yaml")}`, ...epoch, "-o", scratch.at("x.tar")]), 2, /gone\.yaml/);
+  });
+
+  test("packages that cannot be had, with who asks for them", async () => {
+    await fails(
+      "contents: {keyring: [test.rsa.pub], repositories: [repo], packages: [app, gone]}\narchs: [x86_64]\n",
+      /gone is asked for, and cannot be had: nothing provides gone/,
+    );
+    await fails("contents: {keyring: [test.rsa.pub], repositories: [nowhere], packages: [app]}\narchs: [x86_64]\n", /nowhere/);
+    await fails("contents: {repositories: [repo], packages: [app]}\narchs: [x86_64]\n", /signed by no key that is trusted/);
+  });
+});
