@@ -80,7 +80,7 @@ async function disk(spec: string, options: DiskCommandOptions, context: Context)
     let written: Written;
     try {
       const description = await writeDisk(layout, output, { engine: nativeEngine, onProgress: (done, total) => progress.update(done, total) });
-      written = { description, ...(await digests(output, description)) };
+      written = { description, ...(await digests(output, description, options.json === true)) };
       if (options.map !== undefined) await writeFileAtomic(options.map, diskMap(layout));
       output.commit();
     } finally {
@@ -119,15 +119,15 @@ interface Written extends DiskDigests {
 
 interface DiskDigests {
   readonly whole: Digested;
-  /** In the order of their numbers. */
+  /** In the order of their numbers, when `--json` asks for them. */
   readonly partitions: readonly Digested[];
   /** The unified kernel image. */
   readonly uki: Digested | undefined;
 }
 
-/** The table at the beginning is known last, so the digest of the disk is made from what was written. */
-async function digests(output: OutputFile, { size, partitions, esp }: DiskDescription): Promise<DiskDigests> {
-  const ranges = [{ offset: 0, size }, ...partitions, ...(esp === undefined ? [] : [esp])];
+/** The table at the beginning is known last, so the digests are made from what was written: with `parts` also those of what is on it. */
+async function digests(output: OutputFile, { size, partitions, esp }: DiskDescription, parts: boolean): Promise<DiskDigests> {
+  const ranges = [{ offset: 0, size }, ...(parts ? [...partitions, ...(esp === undefined ? [] : [esp])] : [])];
   const [whole, ...rest] = await digestRanges({ fd: output.fd, path: output.path, size }, ranges);
   return { whole: whole as Digested, partitions: rest.slice(0, partitions.length), uki: rest[partitions.length] };
 }
