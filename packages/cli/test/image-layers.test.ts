@@ -181,8 +181,15 @@ test("--index: images of several platforms under one tag, each chosen by --platf
   await image([app, "-o", layout, "--tag", "multi", "--platform", "linux/amd64"]);
   await image([other, "-o", layout, "--tag", "multi", "--platform", "linux/arm64", "--index"]);
   const ls = async (platform: string): Promise<string> => (await here(["ls", `oci:${layout}:multi`, "--platform", platform])).stdout.toString();
-  expect([await ls("linux/amd64"), await ls("linux/arm64")]).toEqual(["opt\n", "arm\n"]);
+  expect([await ls("linux/amd64"), await ls("linux/arm64")]).toEqual(["/opt\n", "/arm\n"]);
   expectFailure(await here(["ls", `oci:${layout}:multi`]), 2, /several platforms/);
+});
+
+test("a source with names that are whiteouts: a warning, and they take away what a lower layer has", async () => {
+  const layout = fresh();
+  const { stderr } = await here(["image", await tarOf({ a: "a", b: "b" }), await tarOf({ ".wh.a": "" }), "-o", layout, ...epoch]);
+  expect(stderr).toBe("imgkit: warning: /.wh.a: a name that begins with .wh. takes something of a lower layer away, and is no file\n");
+  expect((await here(["ls", layout])).stdout.toString()).toBe("/b\n");
 });
 
 describe("gc", () => {
