@@ -82,7 +82,7 @@ describe("cpio/1", () => {
   });
 });
 
-describe("before the field's tools", () => {
+describe("before the field's tools", { timeout: long ? 600_000 : 60_000 }, () => {
   oracleRoot("cpio")("GNU cpio makes the same archive of a random tree on a disk, byte for byte", async () => {
     const page = readFileSync(new URL("../../../docs/bytes/cpio-1.md", import.meta.url), "utf8");
     const recipe = page.split("```sh\n").at(-1)?.split("```")[0] ?? "exit 1";
@@ -103,7 +103,9 @@ describe("before the field's tools", () => {
     await fc.assert(
       fc.asyncProperty(arbitraryTree({ maxXattrs: 0, nanoseconds: false, names: "utf-8" }), async (tree) => {
         // cpio gives a folder's owner all rights, and leaves the folder that it unpacks to as it is.
-        // Several names it makes of files alone.
+        // bsdtar takes a backslash for a slash.
+        fc.pre(![...tree].some((node) => node.path.includes("\\")));
+        // cpio makes several names of files alone.
         const single = tree.map((node) => (node.type === "hardlink" && tree.inode(node).type !== "file" ? undefined : node));
         const plain = single.map((node) => ({
           ...node,

@@ -59,7 +59,7 @@ async function readFile(file: string): Promise<FatContents> {
 
 const settings = fc.record({ type: fc.constantFrom(16 as const, 32 as const), sectorSize: fc.constantFrom(512 as const, 4096 as const) });
 
-describe("fat/1 before the field's tools", () => {
+describe("fat/1 before the field's tools", { timeout: long ? 600_000 : 60_000 }, () => {
   oracle("fsck.vfat", "mcopy")("fsck.vfat finds nothing to repair in the image of a random tree, and mcopy takes exactly the tree out of it", async () => {
     await fc.assert(
       fc.asyncProperty(arbitraryFatTree({ mtools: true }), settings, async (tree, options) => {
