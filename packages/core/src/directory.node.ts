@@ -27,9 +27,10 @@ export interface DirectoryOptions {
 /**
  * A folder of this machine as a Tree. `path` itself may be a link to it; below it no link is followed, and other file
  * systems mounted there are read like GNU tar reads them. Contents are read when they are asked for, by synchronous
- * calls, with no descriptor kept open: a file whose size, time or inode is no longer the scan's throws SOURCE_CHANGED.
+ * calls, with no descriptor kept open: a file whose size, time or inode is no longer the scan's throws SOURCE_CHANGED, and so does a folder
+ * that changes while it is scanned.
  * Sockets and `outputs` are left out and reported.
- * @throws BytesError NOT_FOUND, READ_FAILED (kind system), SOURCE_CHANGED (something vanished during the scan); CoreError
+ * @throws BytesError NOT_FOUND, READ_FAILED (kind system), SOURCE_CHANGED (something came or went during the scan); CoreError
  * BAD_SOURCE (not a directory), BAD_PATH (longer than the host takes), XATTRS_UNREADABLE (kind system); what `Tree.from` throws.
  */
 export async function readDirectory(path: string, options: DirectoryOptions = {}): Promise<Tree> {
@@ -73,6 +74,9 @@ const readlink = (path: string | Buffer): string => readlinkSync(path, "latin1")
 
 /** A folder that is being read: one character a byte. */
 interface Folder {
+  readonly path: string;
+  /** When it was last changed before its names were read, in nanoseconds. */
+  readonly mtime: bigint;
   /** What stands before a name: the folder's path below the root with a slash, or nothing for the root. */
   readonly prefix: string;
   /** Sorted. */
@@ -97,38 +101,55 @@ class Scan {
 
   /** All nodes, in the order of a tree: folder by folder, names by their bytes. */
   async run(): Promise<readonly TreeNode[]> {
-    this.#add("");
     // The folders that lead to where the scan is; a stack and no recursion, however deep the tree.
-    const open = [this.#open("", "")];
+    const open: Folder[] = [];
+    const add = (path: string): void => {
+      const node = this.#add(path);
+      if (node?.type === "directory") open.push(this.#open(path, node.mtime));
+    };
+    add("");
     let entries = 0;
     for (let folder = open.at(-1); folder !== undefined; folder = open.at(-1)) {
       const name = folder.names[folder.next++];
       if (name === undefined) {
+        this.#checkUnchanged(folder);
         open.pop();
         continue;
       }
-      const path = folder.prefix + name;
-      if (this.#add(path)) open.push(this.#open(path, `${path}/`));
+      add(folder.prefix + name);
       entries += 1;
       if (entries % ENTRIES_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     return this.#nodes;
   }
 
-  #open(path: string, prefix: string): Folder {
-    return { prefix, names: this.#call(path, readdir).sort(), next: 0 };
+  #open(path: string, mtime: bigint): Folder {
+    return { path, mtime, prefix: path === "" ? "" : `${path}/`, names: this.#call(path, readdir).sort(), next: 0 };
   }
 
-  /** Adds the node of a path; whether it is a folder. */
-  #add(path: string): boolean {
+  /** A name that came or went while the folder was read would be in the tree or not as it happens. */
+  #checkUnchanged({ path, mtime }: Folder): void {
+    const now = this.#call(path, lstat).mtimeNs;
+    if (now === mtime) return;
+    throw new BytesError("SOURCE_CHANGED", "something was added to a folder or taken out while it was read", {
+      path: nameOfLatin1(this.#root + path),
+      field: "mtime",
+      expected: `${mtime} ns`,
+      found: `${now} ns`,
+      hint: "Do not change a folder while imgkit reads it.",
+    });
+  }
+
+  /** Adds the node of a path; undefined when it is left out. */
+  #add(path: string): TreeNode | undefined {
     const stat = this.#call(path, lstat);
     if (this.#outputs.size > 0 && path !== "" && this.#outputs.has(inodeOf(stat))) {
       this.#onFinding?.({ code: "OUTPUT_IGNORED", path: nameOfLatin1(path), message: "left out: it is the output of this run" });
-      return false;
+      return undefined;
     }
     const node = this.#node(path, stat);
     if (node !== undefined) this.#nodes.push(node);
-    return node?.type === "directory";
+    return node;
   }
 
   #node(path: string, stat: BigIntStats): TreeNode | undefined {

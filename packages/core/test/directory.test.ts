@@ -81,6 +81,15 @@ describe("what is read", () => {
     renameSync(moved, at("lower"));
   });
 
+  test.each(["added", "taken out"])("a name %s while its folder is read is noticed", async (what) => {
+    mkdirSync(at("d"));
+    for (let i = 0; i < 2500; i++) writeFileSync(at("d", String(i)), "");
+    // The scan lets other work run after each thousand names.
+    const reading = scan();
+    setImmediate(() => (what === "added" ? writeFileSync(at("d", "new"), "") : rmSync(at("d", "0"))));
+    await expect(reading).rejects.toMatchObject({ code: "SOURCE_CHANGED", message: expect.stringContaining(`${at("d")}: something was added`) });
+  });
+
   test("a socket is left out and reported", async () => {
     writeFileSync(at("f"), "");
     const server = createServer();
