@@ -59,8 +59,12 @@ const tools = [
   ["/usr/bin/zstd", "zstd"],
 ];
 
-/** What only the tests of a long run ask for: they are hundreds of megabytes. */
-const longTools = [["/usr/bin/chromium", "chromium"]];
+/** What only the tests of a long run ask for: hundreds of megabytes, or file systems to try. */
+const longTools = [
+  ["/sbin/mkfs.btrfs", "btrfs-progs"],
+  ["/usr/bin/chromium", "chromium"],
+  ["/sbin/mkfs.xfs", "xfsprogs"],
+];
 
 /** What Debian 13 has newer, by the folder of node_modules/.cache/imgkit that it is extracted into: what it is called, and the packages. */
 const extracted = [

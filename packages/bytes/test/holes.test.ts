@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
-import { oracle, oracleRoot, posix } from "../../../test/oracle.ts";
+import { long, oracle, oracleRoot, posix } from "../../../test/oracle.ts";
 import { parseExtents } from "../src/holes.node.ts";
 import { fileDataRanges, openFile } from "../src/index.node.ts";
 import { type ByteRange, isZero } from "../src/index.ts";
@@ -137,16 +137,20 @@ const ask = async (path: string, options: Parameters<typeof fileDataRanges>[1] =
 
 const extents = oracle("filefrag", "fallocate");
 
-extents("whatever is written, allocated and punched, all that is not zero is in the ranges, synced or not", async () => {
-  let known = 0;
-  const piece = fc.record({
+const arbitraryPieces = fc.array(
+  fc.record({
     at: fc.integer({ min: 0, max: 24 * MIB }),
     size: fc.oneof(fc.integer({ min: 1, max: 20_000 }), fc.integer({ min: 1, max: 2 * MIB })),
     how: fc.constantFrom<Piece["how"]>("write", "write", "write", "allocate", "punch"),
-  });
+  }),
+  { maxLength: 12 },
+);
+
+/** Makes files at a path and holds their ranges to their bytes; returns of how many the ranges were known. */
+async function holdRanges(path: string, numRuns: number): Promise<number> {
+  let known = 0;
   await fc.assert(
-    fc.asyncProperty(fc.integer({ min: 1, max: 24 * MIB }), fc.array(piece, { maxLength: 12 }), async (fileSize, pieces) => {
-      const path = fresh();
+    fc.asyncProperty(fc.integer({ min: 1, max: 24 * MIB }), arbitraryPieces, async (fileSize, pieces) => {
       make(path, fileSize, pieces);
       const ranges = await ask(path);
       if (ranges !== undefined) {
@@ -155,11 +159,46 @@ extents("whatever is written, allocated and punched, all that is not zero is in 
       }
       rmSync(path);
     }),
-    { numRuns: process.env.IMGKIT_LONG === "1" ? 1000 : 60 },
+    { numRuns },
   );
+  return known;
+}
+
+extents("whatever is written, allocated and punched, all that is not zero is in the ranges, synced or not", async () => {
   // Of a file without holes nobody asks.
-  expect(known).toBeGreaterThan(20);
+  expect(await holdRanges(fresh(), process.env.IMGKIT_LONG === "1" ? 1000 : 60)).toBeGreaterThan(20);
 });
+
+const systems: readonly [name: string, tool: string, make: string][] = [
+  ["ext4", "mke2fs", "mke2fs -q -t ext4 IMAGE"],
+  ["ext4 with data inside of inodes", "mke2fs", "mke2fs -q -t ext4 -O inline_data -I 512 IMAGE"],
+  ["XFS", "mkfs.xfs", "mkfs.xfs -q IMAGE"],
+  ["btrfs", "mkfs.btrfs", "mkfs.btrfs -q IMAGE"],
+];
+for (const [name, tool, command] of systems) {
+  (process.env.IMGKIT_LONG === "1" ? oracleRoot("filefrag", "fallocate", "mount", "loop", tool) : long())(
+    `so it is on ${name}, by itself and under an overlay`,
+    async () => {
+      const image = fresh();
+      writeFileSync(image, "");
+      truncateSync(image, 400 * MIB);
+      execFileSync("sh", ["-c", command.replace("IMAGE", `'${image}'`)]);
+      const [place, over] = [mkdtempSync(join(folder, "disk-")), mkdtempSync(join(folder, "over-"))];
+      execFileSync("mount", ["-o", name === "btrfs" ? "loop,compress-force=zstd" : "loop", image, place]);
+      try {
+        expect(await holdRanges(join(place, "file"), 150)).toBeGreaterThan(20);
+        execFileSync("sh", ["-c", `cd '${place}' && mkdir lower upper work && mount -t overlay none -o lowerdir=lower,upperdir=upper,workdir=work '${over}'`]);
+        try {
+          expect(await holdRanges(join(over, "file"), 100)).toBeGreaterThan(20);
+        } finally {
+          execFileSync("umount", [over]);
+        }
+      } finally {
+        execFileSync("umount", [place]);
+      }
+    },
+  );
+}
 
 extents("a file's holes are in its ranges as a source, if they are large", async () => {
   const path = fresh();
