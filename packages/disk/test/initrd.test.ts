@@ -1,7 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
 import { collect, decodeName, memorySource, toHex } from "@imgkit/bytes";
 import { nativeSha256, writeFileAtomic } from "@imgkit/bytes/node";
 import { gunzip } from "@imgkit/compress";
@@ -62,15 +61,21 @@ describe("an initrd from a tree", () => {
     expect(await differences(tree, (await buildInitrd(other, { epoch })).tree)).toEqual([]);
   });
 
-  test("compressed modules are unpacked, since busybox loads no others", async () => {
-    const gzipped = (text: string): Uint8Array => new Uint8Array(gzipSync(text));
-    const dep = (await contentOf(fakeTree(), `${modules}/modules.dep`)).replaceAll(".ko", ".ko.gz");
-    const names = ["drivers/md/dm-verity", "drivers/md/dm-bufio", "drivers/md/dm-mod", "fs/erofs/erofs", "lib/libcrc32c", "drivers/block/virtio_blk"];
-    const packed = Object.fromEntries(names.map((name) => [`${modules}/kernel/${name}.ko.gz`, gzipped(`unpacked ${name}`)]));
-    const { tree, modules: loaded } = await buildInitrd(fakeTree({ [`${modules}/modules.dep`]: dep, ...packed }), { epoch });
-    expect(loaded).toEqual(["dm_mod", "dm_bufio", "dm_verity", "libcrc32c", "erofs", "virtio_blk"]);
-    expect(await contentOf(tree, "lib/modules/erofs.ko")).toBe("unpacked fs/erofs/erofs");
-  });
+  for (const [tool, suffix] of [
+    ["gzip", "gz"],
+    ["xz", "xz"],
+    ["zstd", "zst"],
+  ] as const) {
+    oracle(tool)(`modules compressed by ${tool} are unpacked, since busybox loads no others`, async () => {
+      const dep = (await contentOf(fakeTree(), `${modules}/modules.dep`)).replaceAll(".ko", `.ko.${suffix}`);
+      const names = ["drivers/md/dm-verity", "drivers/md/dm-bufio", "drivers/md/dm-mod", "fs/erofs/erofs", "lib/libcrc32c", "drivers/block/virtio_blk"];
+      const pack = (text: string): Uint8Array => new Uint8Array(execFileSync(tool, ["-c"], { input: text }));
+      const packed = Object.fromEntries(names.map((name) => [`${modules}/kernel/${name}.ko.${suffix}`, pack(`unpacked ${name}`)]));
+      const { tree, modules: loaded } = await buildInitrd(fakeTree({ [`${modules}/modules.dep`]: dep, ...packed }), { epoch });
+      expect(loaded).toEqual(["dm_mod", "dm_bufio", "dm_verity", "libcrc32c", "erofs", "virtio_blk"]);
+      expect(await contentOf(tree, "lib/modules/erofs.ko")).toBe("unpacked fs/erofs/erofs");
+    });
+  }
 
   test("more modules on request, by either spelling; those in the kernel need no file", async () => {
     const { modules: loaded } = await buildInitrd(fakeTree(), { epoch, modules: ["virtio-net", "ext4"] });
