@@ -187,6 +187,31 @@ describe("what an EFI system partition starts is held to the disk", () => {
   });
 });
 
+const mutations = process.env.IMGKIT_LONG === "1" ? 5000 : 300;
+
+test(`${mutations} mutated EFI system partitions are judged without a crash`, async () => {
+  const made = await diskOf(small, { boot: bootOf({ size: 4 * MIB, initrds: [memorySource(pseudoRandomBytes(6, 5000))] }) });
+  const random = new DataView(pseudoRandomBytes(0xe5b, 1 << 16).buffer);
+  let next = 0;
+  const draw = (limit: number): number => {
+    next = (next + 4) % random.byteLength;
+    return random.getUint32(next, true) % limit;
+  };
+  const esp = made.disk.partitions[0]?.offset ?? 0;
+  const program = made.disk.esp?.offset ?? 0;
+  const outcomes = { sound: 0, found: 0 };
+  for (let i = 0; i < mutations; i++) {
+    const bytes = made.bytes.slice();
+    // The boot sector, the table and the folders; the headers of the program.
+    for (let change = draw(3); change >= 0; change--) bytes[draw(2) === 0 ? esp + draw(program - esp) : program + draw(2048)] = draw(256);
+    const { findings } = await verifyDisk(memorySource(bytes), { engine: nativeEngine });
+    for (const { code, partition } of findings) expect([code, partition]).toEqual([code === "COMMAND_LINE" ? code : "ESP", 1]);
+    outcomes[findings.length === 0 ? "sound" : "found"] += 1;
+  }
+  expect(outcomes.sound).toBeGreaterThan(mutations / 20);
+  expect(outcomes.found).toBeGreaterThan(mutations / 20);
+}, 600_000);
+
 describe("folders with partitions of their own", () => {
   test("usr and opt are file systems with root hashes of their own, and together they are the tree", async () => {
     // The fixture has a file with names in usr and opt.
