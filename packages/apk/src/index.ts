@@ -2,6 +2,7 @@ export { type ApkFile, checkAgainstIndex, checkData, type OpenApkOptions, openAp
 export { type ApkoBuild, type ApkoBuildOptions, buildApko, type Fetcher, type OpenedFile } from "./apko/build.ts";
 export { type ApkoConfig, type ApkoGroup, type ApkoPath, type ApkoUser, parseApkoConfig, parseArchitecture } from "./apko/config.ts";
 export { writeApkoTar } from "./apko/tar.ts";
+export { splitWords } from "./apko/words.ts";
 export type { Gunzip, Range } from "./archive.ts";
 export { type Dependency, type Operator, type Provide, parseDependency, parseProvide } from "./dependency.ts";
 export { ApkError, type ApkErrorCode } from "./errors.ts";

@@ -6,7 +6,7 @@ import { collect, memorySource } from "@imgkit/bytes";
 import { compareTrees, formatDifference, readTar, type Tree, writeGoTar } from "@imgkit/core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { folderFetcher, nodeGunzip, nodeRsa } from "../src/index.node.ts";
-import { type ApkoBuild, type ApkoBuildOptions, buildApko, parseApkoConfig, parseIndex } from "../src/index.ts";
+import { type ApkoBuild, type ApkoBuildOptions, buildApko, parseApkoConfig, parseIndex, splitWords } from "../src/index.ts";
 import { entry, indexFile, makeApk, makeSigner, realData, type Signer, signed, withRealData } from "./support.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "imgkit-apko-"));
@@ -315,4 +315,20 @@ describe("a configuration", () => {
       archs: ["amd64", "arm64"],
     });
   });
+});
+
+test.each([
+  ["/bin/sh -l", ["/bin/sh", "-l"]],
+  ["a 'b c' \"d e\" f\\ g", ["a", "b c", "d e", "f g"]],
+  ["a''b \"\" 'it'\"'\"'s'", ["ab", "", "it's"]],
+  ['"a\\"b" \'c\\d\'', ['a"b', "c\\d"]],
+  ["a # b", ["a"]],
+  ["a#b", ["a#b"]],
+  ["  ", []],
+])("the command %j is %j", (text, words) => {
+  expect(splitWords(text, "cmd")).toEqual(words);
+});
+
+test("a quote that is not closed is refused", () => {
+  expect(() => splitWords("a 'b", "cmd")).toThrow(/cmd/);
 });

@@ -4,6 +4,7 @@ import { folderFetcher, nodeGunzip, nodeRsa } from "@imgkit/apk/node";
 import { readError, statPath } from "@imgkit/bytes/node";
 import { spoolStream } from "@imgkit/core/node";
 import { isScalar, LineCounter, parseDocument, visit } from "yaml";
+import { apkoImage } from "./apko-image.ts";
 import { digestPath } from "./digest.ts";
 import { CliError } from "./errors.ts";
 import type { Io } from "./io.ts";
@@ -23,8 +24,9 @@ export interface ApkoSourceOptions {
 export async function openApko(spec: string, options: ApkoSourceOptions, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
   const path = spec.slice("apko:".length);
   const config = readApkoConfig(path);
+  const architecture = architectureOf(config, options, path);
   const built = await buildApko(config, {
-    architecture: architectureOf(config, options, path),
+    architecture,
     epoch,
     ...(options.annotation === undefined ? {} : { annotations: options.annotation }),
     fetcher: folderFetcher(),
@@ -34,7 +36,8 @@ export async function openApko(spec: string, options: ApkoSourceOptions, epoch: 
     onPackage: (done, total) => progress.update(done, total),
   });
   const { tree, findings, close } = built;
-  return { tree, findings, profile: "none", recorded: async () => ({ name: spec, kind: "file", ...(await digestPath(path)) }), close };
+  const image = apkoImage(built.config, parseArchitecture(architecture).oci);
+  return { tree, findings, profile: "none", image, recorded: async () => ({ name: spec, kind: "file", ...(await digestPath(path)) }), close };
 }
 
 function architectureOf({ archs }: ApkoConfig, { arch, platform }: ApkoSourceOptions, path: string): string {

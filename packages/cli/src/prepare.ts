@@ -18,7 +18,7 @@ import type { Io } from "./io.ts";
 import { readMtree } from "./mtree.ts";
 import type { Progress } from "./progress.ts";
 import type { RecordedFile } from "./record.ts";
-import { type OpenedSource, openSource, type SourceOptions } from "./source.ts";
+import { type OpenedSource, openSource, type SourceOptions, type StatedImage } from "./source.ts";
 import { type AddedFile, normaliseOptions, type TreeOptions } from "./tree-options.ts";
 
 /** A source with all that the options put to it, brought to its epoch. */
@@ -28,6 +28,7 @@ export interface PreparedSource {
   readonly changes: readonly Change[];
   readonly suspects: readonly Suspect[];
   readonly profileUsed: string;
+  readonly image?: StatedImage;
   /** What a record says of the source, its overlays, added files and specification; it may read them once more. */
   inputs(): Promise<RecordedFile[]>;
   close(): void;
@@ -69,6 +70,7 @@ export async function prepareSource(spec: string, options: TreeOptions & SourceO
       changes: build.changes,
       suspects: await findSuspects(build.tree),
       profileUsed: how.profile?.name ?? "none",
+      ...(source.image === undefined ? {} : { image: source.image }),
       inputs: () => inputsOf(opened, [...files.map((one) => one.file), ...(specification === undefined ? [] : [specification])]),
       close,
     };

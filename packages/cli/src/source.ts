@@ -13,6 +13,7 @@ import {
   spoolStream,
   withoutReplayTraces,
 } from "@imgkit/core/node";
+import type { ImageSettings } from "@imgkit/oci";
 import type { ApkoSourceOptions } from "./apko-source.ts";
 import { type Digested, digesting, digestPath, digestSource, digestStream } from "./digest.ts";
 import { CliError } from "./errors.ts";
@@ -25,6 +26,14 @@ import type { RecordedFile } from "./record.ts";
 import type { LockSourceOptions, TreeOptions } from "./tree-options.ts";
 import { pacedStream } from "./turns.ts";
 
+/** What a source says of the image that it is to become, besides its tree. */
+export interface StatedImage {
+  readonly settings: ImageSettings;
+  readonly annotations: Readonly<Record<string, string>>;
+  /** OS/ARCH */
+  readonly platform: string;
+}
+
 /** A SOURCE of the command line, opened. */
 export interface OpenedSource {
   readonly tree: Tree;
@@ -33,6 +42,7 @@ export interface OpenedSource {
   readonly profile: "debian" | "none";
   /** The archive that the tree was read from, where it is one and can be read again. */
   readonly tar?: { readonly bytes: ByteSource /** As it was given, compressed or not. */; readonly stored?: ByteSource };
+  readonly image?: StatedImage;
   /** Its entry in a record; computing it may read the source once more. */
   recorded(): Promise<RecordedFile>;
   close(): void;

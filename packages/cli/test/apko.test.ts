@@ -62,6 +62,24 @@ test("a configuration is a source like any other: tar, image, disk, ls; 0750 is 
   expect(await run("ls", "-l", "apko:apko.yaml", "srv/..", ...epoch)).toMatch(/drwxr-x--- 0\/0 .* \/?srv/);
   expect(await run("cat", "apko:apko.yaml", "usr/bin/lib", ...epoch)).toBe("lib");
   await run("image", "apko:apko.yaml", ...epoch, "-o", "oci");
+  fs.appendFileSync(
+    scratch.at("apko.yaml"),
+    "entrypoint: {command: /usr/bin/app 'two words'}\ncmd: --help\nenvironment: {A: b}\nwork-dir: /srv\naccounts: {run-as: '7'}\nvolumes: [/data]\nannotations: {who: me}\n",
+  );
+  await run("image", "apko:apko.yaml", ...epoch, "-o", "oci:set", "--env", "PATH=/bin", "--user", "8");
+  const { image } = JSON.parse(await run("inspect", "oci:set", "--json"));
+  expect(image).toMatchObject({
+    platform: "linux/amd64",
+    annotations: { who: "me" },
+    settings: {
+      Entrypoint: ["/usr/bin/app", "two words"],
+      Cmd: ["--help"],
+      Env: ["A=b", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt", "PATH=/bin"],
+      WorkingDir: "/srv",
+      User: "8",
+      Volumes: { "/data": {} },
+    },
+  });
   await run("disk", "apko:apko.yaml", ...epoch, "-o", "disk.raw");
   expect((await run("cat", "disk.raw", "usr/bin/app")).toString()).toBe("app");
   expect(JSON.parse(fs.readFileSync(scratch.at("a.json"), "utf8")).inputs[0]).toMatchObject({ name: "apko:apko.yaml", kind: "file" });

@@ -28,6 +28,7 @@ import { prepareSource } from "../prepare.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
 import { type SourceReport, sourceReport } from "../report.ts";
+import type { StatedImage } from "../source.ts";
 import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
 import { pacedStream } from "../turns.ts";
 
@@ -122,6 +123,8 @@ async function image(specs: readonly string[], options: ImageOptions, context: C
   const progress = startProgress(io, "image", options.progress && !options.quiet);
   const layout = await createLayout(place.path);
   let base: Base | undefined;
+  // Of several sources that say something of the image, the last one.
+  let stated: StatedImage | undefined;
   try {
     if (options.base !== undefined) base = await openBase(options.base, platform, options, io);
     const layers: AddedLayer[] = [];
@@ -131,9 +134,10 @@ async function image(specs: readonly string[], options: ImageOptions, context: C
       const added = await addSource(spec, layout, options, epoch, context, progress, base);
       layers.push(...added.layers);
       sources.push({ source: spec, ...added.report });
+      if (added.image !== undefined) stated = added.image;
       inputs.push(...added.inputs);
     }
-    const image = await writeImage(layout.blobs, { base, layers, platform, epoch, settings, annotations: options.annotation });
+    const image = await writeImage(layout.blobs, { base, layers, epoch, ...merged({ platform, settings, annotations: options.annotation }, stated) });
     if (options.index === true) layout.addPlatform(image.descriptor, place.tag);
     else layout.add(image.descriptor, place.tag);
     await layout.commit();
@@ -151,6 +155,24 @@ async function image(specs: readonly string[], options: ImageOptions, context: C
   }
 }
 
+/** What the options say, over what a source says. */
+function merged(given: Pick<ImageParts, "platform" | "settings" | "annotations">, stated: StatedImage | undefined): typeof given {
+  if (stated === undefined) return given;
+  const env = [
+    ...(stated.settings.env ?? []).filter((one) => !(given.settings.env ?? []).some((other) => nameOf(other) === nameOf(one))),
+    ...(given.settings.env ?? []),
+  ];
+  return {
+    platform: given.platform ?? parsePlatform(stated.platform),
+    settings: { ...stated.settings, ...given.settings, env },
+    annotations: { ...stated.annotations, ...given.annotations },
+  };
+}
+
+function nameOf(variable: string): string {
+  return variable.slice(0, variable.indexOf("="));
+}
+
 /** @throws CliError USAGE where --difference has nothing to be the difference of. */
 function checkDifference(specs: readonly string[], { base, difference, split }: ImageOptions): void {
   if (difference !== true) return;
@@ -165,6 +187,7 @@ interface AddedSource {
   /** Empty unless a record is written. */
   readonly inputs: readonly RecordedFile[];
   readonly report: SourceReport;
+  readonly image: StatedImage | undefined;
 }
 
 async function addSource(
@@ -188,7 +211,7 @@ async function addSource(
       layers.push({ ...(await addLayer(layout.blobs, tar, { ...packingOf(options), engines: nodeEngines })), names: part.names });
     }
     const findings = [...(under?.findings ?? []), ...about.findings, ...whiteoutFinding(source.tree)];
-    return { layers, inputs: options.record === undefined ? [] : await source.inputs(), report: { ...about, findings } };
+    return { layers, inputs: options.record === undefined ? [] : await source.inputs(), report: { ...about, findings }, image: source.image };
   } finally {
     source.close();
   }
