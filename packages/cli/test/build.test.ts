@@ -2,6 +2,8 @@ import fs from "node:fs";
 import type { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writeFixtureTar } from "../../../fixtures/src/index.node.ts";
+import { pseudoRandomBytes } from "../../../fixtures/src/index.ts";
+import { makeKernel, makePe } from "../../disk/test/pe-helpers.ts";
 import { diskMembers, imageMembers, type Members, sections, treeMembers } from "../src/build/members.ts";
 import { parseBuildFile } from "../src/build/read.ts";
 import { buildSchema } from "../src/build/schema.ts";
@@ -89,6 +91,22 @@ test("paths are relative to the file, outputs to --output-dir; --only makes one;
   const [digest] = result.stdout.toString().split(" ");
   expect(json(await here(["build", file, "--output-dir", out, "--only", "tar", "--json"])).outputs.tar.output.digest).not.toBe(digest);
   expectFailure(await here(["build", scratch.write("no-tar.yaml", whole.replace("  tar: out.tar\n", "")), "--only", "tar"]), 2, /does not make this output/);
+});
+
+test("what boots a disk is given in the file, relative to it, and named in the record", async () => {
+  for (const [name, bytes] of [
+    ["kernel", makeKernel()],
+    ["stub", makePe()],
+    ["initrd", pseudoRandomBytes(1, 5000)],
+  ] as const)
+    scratch.write(name, bytes);
+  const parts = "disk:\n  kernel: ./kernel\n  stub: ./stub\n  initrds: [./initrd]\n  cmdline: console=ttyS0 quiet\n  var: 8M\n";
+  const boots = scratch.write("boots.yaml", `imgkit: build/1\nsource: in.tar\nepoch: 1700000000\n${parts}outputs:\n  disk: boots.raw\n  record: boots.json\n`);
+  const { outputs } = json(await here(["build", boots, "--json"]));
+  expect(outputs.disk.esp.commandLine).toBe(`roothash=${outputs.disk.rootHash} console=ttyS0 quiet`);
+  const { inputs } = JSON.parse(fs.readFileSync(scratch.at("boots.json"), "utf8"));
+  expect(inputs.map(({ name }: { name: string }) => name)).toEqual([boots, ...["in.tar", "kernel", "stub", "initrd"].map((name) => scratch.at(name))]);
+  expect(json(await here(["verify", scratch.at("boots.raw"), "--from", boots, "--json"])).ok).toBe(true);
 });
 
 test("what was published is recomputed from the build file", async () => {

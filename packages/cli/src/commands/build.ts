@@ -99,7 +99,10 @@ async function build(path: string | undefined, options: BuildOptions, context: C
       made[name] = result;
     }
     if (record !== undefined) {
-      const inputs: RecordedFile[] = [{ name: path, kind: "file", ...(await digestPath(path)) }, ...(readRecord(join(folder, "rootfs.json"))?.inputs ?? [])];
+      const own: RecordedFile = { name: path, kind: "file", ...(await digestPath(path)) };
+      // The disk's first input is the tar; the others are what boots it.
+      const boots = readRecord(join(folder, "disk.json"))?.inputs.slice(1) ?? [];
+      const inputs = [own, ...(readRecord(join(folder, "rootfs.json"))?.inputs ?? []), ...boots];
       await writeRecord(record, { command: "build", arguments: context.argv, epoch, inputs, outputs: recordedOutputs(outputs, made) });
     }
     await report(made, outputs, epoch, options, context);
@@ -126,7 +129,7 @@ function steps(file: BuildFile, outputs: BuildFile["outputs"], folder: string, o
   const { mtree, oci, disk } = outputs;
   const tar = outputs.tar ?? join(folder, "rootfs.tar");
   const tree = wordsOf(file.tree, treeMembers);
-  const record = outputs.record === undefined ? [] : ["--record", join(folder, "rootfs.json")];
+  const record = (name: string): string[] => (outputs.record === undefined ? [] : ["--record", join(folder, name)]);
   const out: [OutputName, string[]][] = [
     [
       "tar",
@@ -140,14 +143,14 @@ function steps(file: BuildFile, outputs: BuildFile["outputs"], folder: string, o
         ...(file.arch === undefined ? [] : [`--arch=${file.arch}`]),
         ...lockWords(options),
         ...registryWords(options),
-        ...record,
+        ...record("rootfs.json"),
       ],
     ],
   ];
   // The tar is as it shall be: nothing of it is taken away a second time.
   const asItIs = ["--profile=none", "--xattr-include=*"];
   if (oci !== undefined) out.push(["oci", ["image", tar, "-o", oci, ...asItIs, ...wordsOf(file.image, imageMembers)]]);
-  if (disk !== undefined) out.push(["disk", ["disk", tar, "-o", disk, ...asItIs, ...wordsOf(file.disk, diskMembers)]]);
+  if (disk !== undefined) out.push(["disk", ["disk", tar, "-o", disk, ...asItIs, ...wordsOf(file.disk, diskMembers), ...record("disk.json")]]);
   return out;
 }
 
