@@ -20,6 +20,13 @@ export interface SourceReport {
   readonly suspects: readonly Suspect[];
 }
 
+/** The same in a few words for people. What filters left out is among what was taken out, and no profile's doing. */
+export function entriesLine({ entries, scrubbed, profile }: SourceReport): string {
+  const counted = (count: number, one: string, more: string): string => `${count} ${count === 1 ? one : more}`;
+  const by = profile === "none" ? "" : ` (profile ${profile})`;
+  return `${counted(entries, "entry", "entries")}${scrubbed.length === 0 ? "" : `, ${counted(scrubbed.length, "path", "paths")} taken out${by}`}`;
+}
+
 const counters = { added: "added", replaced: "replaced", moved: "moved", time: "times", owner: "owners", mode: "modes" } as const;
 
 export function sourceReport(source: PreparedSource): SourceReport {

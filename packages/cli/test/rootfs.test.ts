@@ -237,7 +237,7 @@ describe("profile debian", () => {
 
   test("the line for people counts what was scrubbed", async () => {
     const result = await here(["rootfs", await source(), "-o", out, ...epoch, "--profile", "debian"]);
-    expect(result.stdout.toString()).toMatch(new RegExp(`entries, ${removed.length + emptied.length} paths scrubbed by profile debian\\)\n$`));
+    expect(result.stdout.toString()).toMatch(new RegExp(`entries, ${removed.length + emptied.length} paths taken out \\(profile debian\\)\\)\n$`));
   });
 });
 

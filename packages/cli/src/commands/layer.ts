@@ -11,7 +11,7 @@ import { checkSideOutputs, claimStandardOutput, outputName, writeOutput } from "
 import { type PreparedSource, prepareSource } from "../prepare.ts";
 import { startProgress } from "../progress.ts";
 import { writeRecord } from "../record.ts";
-import { sourceReport } from "../report.ts";
+import { entriesLine, sourceReport } from "../report.ts";
 import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
 import { pacedStream } from "../turns.ts";
 
@@ -77,10 +77,7 @@ async function report(source: PreparedSource, written: Layer, options: LayerOpti
     await printJson(io, { command: "layer", epoch, output: { path: options.output, mediaType, digest, size, diffId, tarSize }, ...about });
   } else if (!options.quiet) {
     for (const finding of source.findings) note(io, `warning: ${finding}`);
-    const lines = [
-      `${digest}  ${options.output}  (${size} bytes, ${mediaType})`,
-      `  diff_id ${diffId} (${tarSize} bytes, ${source.tree.size} entries${about.scrubbed.length === 0 ? "" : `, ${about.scrubbed.length} paths scrubbed by profile ${about.profile}`})`,
-    ];
+    const lines = [`${digest}  ${options.output}  (${size} bytes, ${mediaType})`, `  diff_id ${diffId} (${tarSize} bytes, ${entriesLine(about)})`];
     for (const line of lines) {
       if (options.output === "-") note(io, line);
       else await printLine(io, line);

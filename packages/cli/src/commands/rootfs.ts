@@ -11,7 +11,7 @@ import { checkSideOutputs, claimStandardOutput, outputName, writeOutput } from "
 import { type PreparedSource, prepareSource } from "../prepare.ts";
 import { startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
-import { sourceReport } from "../report.ts";
+import { entriesLine, sourceReport } from "../report.ts";
 import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
 
 interface RootfsOptions extends TreeOptions, OutputOptions, RecordOptions {
@@ -94,7 +94,7 @@ async function report(source: PreparedSource, written: Digested, options: Rootfs
     await printJson(io, { command: "rootfs", epoch, output: { path: options.output, format: options.tarForm, ...written }, ...about });
   } else if (!options.quiet) {
     for (const finding of source.findings) note(io, `warning: ${finding}`);
-    const line = `${written.digest}  ${options.output}  (${written.size} bytes, ${source.tree.size} entries${about.scrubbed.length === 0 ? "" : `, ${about.scrubbed.length} paths scrubbed by profile ${about.profile}`})`;
+    const line = `${written.digest}  ${options.output}  (${written.size} bytes, ${entriesLine(about)})`;
     if (options.output === "-") note(io, line);
     else await printLine(io, line);
   }
