@@ -164,19 +164,13 @@ export class Repository implements ImageSource, ImageTarget {
   async deleteManifest(name: string): Promise<void> {
     checkName(name);
     this.#shelf.forget(name);
-    if (!(await this.#delete(`manifests/${name}`))) throw this.#noSuchImage(name);
+    if (!(await this.#wire.remove(`manifests/${name}`))) throw this.#noSuchImage(name);
   }
 
   /** @throws OciError BLOB_MISSING; REGISTRY_REFUSED where the registry deletes nothing. */
   async deleteBlob(digest: string): Promise<void> {
     parseDigest(digest);
-    if (!(await this.#delete(`blobs/${digest}`))) throw missingBlob(digest, formatReference(this.reference));
-  }
-
-  async #delete(path: string): Promise<boolean> {
-    const answer = await this.#wire.request("DELETE", path, { ok: [200, 202, 204, 404], rights: ["pull", "delete"] });
-    answer.body.cancel();
-    return answer.status !== 404;
+    if (!(await this.#wire.remove(`blobs/${digest}`))) throw missingBlob(digest, formatReference(this.reference));
   }
 
   async #hasBlob(digest: string): Promise<boolean> {

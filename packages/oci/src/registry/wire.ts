@@ -80,6 +80,21 @@ export class Wire {
     return this.transport.exchange(await this.endpoint(place), { ...rest, method, url, scopes, signal: this.signal }, use);
   }
 
+  /** Deletes what is at a path; false when nothing is there. */
+  async remove(path: string): Promise<boolean> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const answer = await this.request("DELETE", path, { ok: [200, 202, 204, 404], rights: ["pull", "delete"], attempts: 1 });
+        answer.body.cancel();
+        // After an attempt whose answer was lost it may be gone because that one went well.
+        return answer.status !== 404 || attempt > 1;
+      } catch (error) {
+        if (attempt >= this.transport.patience.attempts) throw error;
+        await this.transport.pause(attempt, error, this.signal);
+      }
+    }
+  }
+
   /**
    * Asks the mirrors, then the registry, until one has it: `use` takes the answer, and may find it wrong. Undefined when the
    * registry itself has nothing there. What a mirror says wrongly is passed over; what the registry says wrongly is thrown.

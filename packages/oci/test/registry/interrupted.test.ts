@@ -102,6 +102,18 @@ describe("a pull that is cut at any request goes on, and ends with the same dige
   });
 });
 
+test("a deletion whose answer is lost is no deletion of nothing", async () => {
+  const image = await memoryImage();
+  const registry = await new TestRegistry().start();
+  await stock(registry, "a", image, "t");
+  let cuts = 0;
+  registry.cut = ({ method }) => (method === "DELETE" && cuts++ === 0 ? "after" : undefined);
+  const repository = fastClient().repository(`${registry.host}/a`);
+  await repository.deleteManifest(image.root.digest);
+  expect(registry.tags.has("a:t")).toBe(false);
+  await expect(repository.deleteManifest(image.root.digest)).rejects.toMatchObject({ code: "NO_SUCH_IMAGE" });
+});
+
 test("a push holds a few chunks, not the whole blob: Node's own fetch keeps a copy of all that it sends", async () => {
   const registry = await new TestRegistry().start();
   let sent = 0;
