@@ -1,26 +1,21 @@
 // Writing one DEFLATE block: stored, with the fixed code or with its own code, whichever is smallest (in this order where equal).
 
-import { alignBits, outAt, pendingBits, pendingCount, putBits, putBytes, setBits } from "./bits";
+import { alignBits, putBits, putBytes } from "./bits";
 import { assignCodes, buildLengths } from "./huffman";
 import {
   BLOCK_COUNTS,
   CODES,
-  DISTANCE_BASES,
   DISTANCE_EXTRAS,
-  DISTANCE_SLOTS,
   FIXED_CODES,
   FIXED_LENGTHS,
-  LENGTH_BASES,
   LENGTH_EXTRAS,
-  LENGTH_SLOTS,
   LENGTHS,
-  LITERAL_BITS,
-  MATCH_BITS,
   PRE_CODES,
   PRE_COUNTS,
   PRE_ITEMS,
   PRE_LENGTHS,
 } from "./memory";
+import { writeTokens } from "./tokens";
 
 const LITERALS: u32 = 288;
 const DISTANCES: u32 = 30;
@@ -28,10 +23,10 @@ const END_OF_BLOCK: u32 = 256;
 const MAX_STORED: u32 = 65535;
 
 /**
- * Writes the block of the input bytes [from, to), which the sequences [firstSequence, endSequence) stand for and whose
+ * Writes the block of the input bytes [from, to), which the tokens [first, end) stand for and whose
  * symbols BLOCK_COUNTS counts.
  */
-export function writeBlock(from: u32, to: u32, firstSequence: u32, endSequence: u32, last: u32): void {
+export function writeBlock(from: u32, to: u32, first: u32, end: u32, last: bool): void {
   store<u32>(BLOCK_COUNTS + END_OF_BLOCK * 4, 1);
   buildLengths(BLOCK_COUNTS, 286, 15, LENGTHS);
   store<u16>(LENGTHS + 286, 0);
@@ -44,15 +39,15 @@ export function writeBlock(from: u32, to: u32, firstSequence: u32, endSequence: 
   const stored = storedSize(to - from);
   if (stored <= fixed && stored <= own) return writeStored(from, to, last);
   if (fixed <= own) {
-    putBits(last | (1 << 1), 3);
-    writeSequences(from, firstSequence, endSequence, FIXED_LENGTHS, FIXED_CODES);
+    putBits(u32(last) | (1 << 1), 3);
+    writeTokens(first, end, FIXED_LENGTHS, FIXED_CODES);
     return;
   }
   assignCodes(LENGTHS, CODES, 286);
   assignCodes(LENGTHS + LITERALS, CODES + LITERALS * 2, DISTANCES);
-  putBits(last | (2 << 1), 3);
+  putBits(u32(last) | (2 << 1), 3);
   writeDescription(items, literals, distances);
-  writeSequences(from, firstSequence, endSequence, LENGTHS, CODES);
+  writeTokens(first, end, LENGTHS, CODES);
 }
 
 function usedLengths(lengths: u32, n: u32, least: u32): u32 {
@@ -79,10 +74,10 @@ function storedSize(bytes: u32): u32 {
   return bytes * 8 + max((bytes + MAX_STORED - 1) / MAX_STORED, 1) * 40;
 }
 
-function writeStored(from: u32, to: u32, last: u32): void {
+function writeStored(from: u32, to: u32, last: bool): void {
   for (let at = from; at < to; ) {
     const length = min(to - at, MAX_STORED);
-    putBits(at + length == to ? last : 0, 3);
+    putBits(u32(last && at + length == to), 3);
     alignBits();
     putBits(length | (~length << 16), 32);
     putBytes(at, length);
@@ -174,81 +169,4 @@ function writeDescription(items: u32, literals: u32, distances: u32): void {
     const length = <u32>load<u8>(PRE_LENGTHS + symbol);
     putBits(<u32>load<u16>(PRE_CODES + symbol * 2) | (repeat << length), length + extraBits(symbol));
   }
-}
-
-/** Code and extra bits of every literal and every length, so that the loop below looks up once for each. */
-function fillBits(lengths: u32, codes: u32): void {
-  for (let i: u32 = 0; i <= END_OF_BLOCK; i++) {
-    store<u32>(LITERAL_BITS + i * 4, <u32>load<u16>(codes + i * 2) | ((<u32>load<u8>(lengths + i)) << 24));
-  }
-  for (let i: u32 = 0; i < 256; i++) {
-    const slot = <u32>load<u8>(LENGTH_SLOTS + i);
-    const length = <u32>load<u8>(lengths + 257 + slot);
-    const extra = <u32>load<u8>(LENGTH_EXTRAS + slot);
-    const bits = <u32>load<u16>(codes + (257 + slot) * 2) | ((i - <u32>load<u16>(LENGTH_BASES + slot * 2)) << length);
-    store<u32>(MATCH_BITS + i * 4, bits | ((length + extra) << 24));
-  }
-}
-
-function writeSequences(from: u32, firstSequence: u32, endSequence: u32, lengths: u32, codes: u32): void {
-  fillBits(lengths, codes);
-  const distanceLengths = lengths + LITERALS;
-  const distanceCodes = codes + LITERALS * 2;
-  let at = from;
-  let out = outAt;
-  let pending = pendingBits();
-  let count = pendingCount();
-  for (let sequence = firstSequence; sequence < endSequence; sequence += 8) {
-    let run = load<u32>(sequence);
-    // Three literals of at most 15 bits and 7 bits from before fit in 64.
-    while (run >= 3) {
-      const a = load<u32>(LITERAL_BITS + <u32>load<u8>(at) * 4);
-      const b = load<u32>(LITERAL_BITS + <u32>load<u8>(at + 1) * 4);
-      const c = load<u32>(LITERAL_BITS + <u32>load<u8>(at + 2) * 4);
-      pending |= <u64>(a & 0xffffff) << count;
-      count += a >> 24;
-      pending |= <u64>(b & 0xffffff) << count;
-      count += b >> 24;
-      pending |= <u64>(c & 0xffffff) << count;
-      count += c >> 24;
-      store<u64>(out, pending);
-      out += count >> 3;
-      pending >>= count & ~7;
-      count &= 7;
-      at += 3;
-      run -= 3;
-    }
-    while (run > 0) {
-      const a = load<u32>(LITERAL_BITS + <u32>load<u8>(at) * 4);
-      pending |= <u64>(a & 0xffffff) << count;
-      count += a >> 24;
-      at++;
-      run--;
-    }
-    // At most 7 + 30 bits are pending; a length takes 20.
-    const match = load<u32>(sequence + 4);
-    if (match) {
-      const length = match >> 16;
-      const distance = (match & 0xffff) - 1;
-      const a = load<u32>(MATCH_BITS + (length - 3) * 4);
-      pending |= <u64>(a & 0xffffff) << count;
-      count += a >> 24;
-      store<u64>(out, pending);
-      out += count >> 3;
-      pending >>= count & ~7;
-      count &= 7;
-      const slot = <u32>load<u8>(DISTANCE_SLOTS + (distance < 256 ? distance : 256 + (distance >> 7)));
-      const size = <u32>load<u8>(distanceLengths + slot);
-      pending |= <u64>(<u32>load<u16>(distanceCodes + slot * 2) | ((distance - <u32>load<u16>(DISTANCE_BASES + slot * 2)) << size)) << count;
-      count += size + load<u8>(DISTANCE_EXTRAS + slot);
-      at += length;
-    }
-    store<u64>(out, pending);
-    out += count >> 3;
-    pending >>= count & ~7;
-    count &= 7;
-  }
-  setBits(out, pending, count);
-  const end = load<u32>(LITERAL_BITS + END_OF_BLOCK * 4);
-  putBits(end & 0xffffff, end >> 24);
 }

@@ -14,11 +14,12 @@ const options = [
   "--optimizeLevel=3",
   "--converge",
   "--noAssert",
+  "--enable=simd",
   // Nothing is allocated and nothing aborts: no runtime, no imports.
   "--runtime=stub",
   "--use=abort=",
-  // 64 KiB pages, up to the end of OUTPUT (memory.ts) and 1 MiB, 64 KiB and a word behind it.
-  "--initialMemory=85",
+  // 64 KiB pages, up to the end of OUTPUT (memory.ts): 1 MiB and 64 KiB.
+  "--initialMemory=102",
   "--memoryBase=0",
 ];
 

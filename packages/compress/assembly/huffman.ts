@@ -1,4 +1,4 @@
-import { DEPTH_COUNTS, PARENTS, SORTED, WEIGHTS } from "./memory";
+import { DEPTH_COUNTS, DIGITS, PARENTS, SORTED, SORTING, WEIGHTS } from "./memory";
 
 const MAX_BITS: u32 = 15;
 
@@ -9,10 +9,15 @@ const MAX_BITS: u32 = 15;
 export function buildLengths(counts: u32, n: u32, maxBits: u32, lengths: u32): void {
   memory.fill(lengths, 0, n);
   let used: u32 = 0;
+  let highest: u32 = 0;
   for (let symbol: u32 = 0; symbol < n; symbol++) {
     const count = load<u32>(counts + symbol * 4);
     // One number orders by count, and by symbol where counts are equal.
-    if (count) store<u32>(SORTED + used++ * 4, (count << 10) | symbol);
+    if (count) {
+      const key = (count << 10) | symbol;
+      store<u32>(SORTED + used++ * 4, key);
+      highest = max(highest, key);
+    }
   }
   if (used < 2) {
     const first: u32 = used ? load<u32>(SORTED) & 1023 : 0;
@@ -20,7 +25,7 @@ export function buildLengths(counts: u32, n: u32, maxBits: u32, lengths: u32): v
     store<u8>(lengths + (first ? 0 : 1), 1);
     return;
   }
-  sort(used);
+  sort(used, highest);
   countDepths(used, maxBits);
   // The rarest symbols get the longest codes.
   let at: u32 = 0;
@@ -32,20 +37,34 @@ export function buildLengths(counts: u32, n: u32, maxBits: u32, lengths: u32): v
   }
 }
 
-/** Shell sort, ascending; no two numbers are equal. */
-function sort(n: u32): void {
-  for (let gap: u32 = n > 120 ? 121 : n > 40 ? 40 : n > 13 ? 13 : n > 4 ? 4 : 1; gap > 0; gap = (gap - 1) / 3) {
-    for (let i = gap; i < n; i++) {
-      const value = load<u32>(SORTED + i * 4);
-      let j = i;
-      for (; j >= gap; j -= gap) {
-        const other = load<u32>(SORTED + (j - gap) * 4);
-        if (other < value) break;
-        store<u32>(SORTED + j * 4, other);
-      }
-      store<u32>(SORTED + j * 4, value);
+/** Sorts by count, eight bits at a time; symbols of equal count stay in their order. */
+function sort(n: u32, highest: u32): void {
+  let from = SORTED;
+  let to = SORTING;
+  for (let shift: u32 = 10; shift < 32 && highest >> shift; shift += 8) {
+    memory.fill(DIGITS, 0, 256 * 4);
+    for (let i: u32 = 0; i < n * 4; i += 4) {
+      const digit = DIGITS + (((load<u32>(from + i) >> shift) & 255) << 2);
+      store<u32>(digit, load<u32>(digit) + 4);
     }
+    let sum = to;
+    for (let digit = DIGITS; digit < DIGITS + 256 * 4; digit += 4) {
+      const size = load<u32>(digit);
+      store<u32>(digit, sum);
+      sum += size;
+    }
+    for (let i: u32 = 0; i < n * 4; i += 4) {
+      const value = load<u32>(from + i);
+      const digit = DIGITS + (((value >> shift) & 255) << 2);
+      const at = load<u32>(digit);
+      store<u32>(at, value);
+      store<u32>(digit, at + 4);
+    }
+    const swap = from;
+    from = to;
+    to = swap;
   }
+  if (from != SORTED) memory.copy(SORTED, from, n * 4);
 }
 
 /** Builds the Huffman tree over the sorted symbols and counts the leaves of each depth, then moves those below `maxBits` up. */
@@ -116,8 +135,11 @@ export function assignCodes(lengths: u32, codes: u32, n: u32): void {
   }
 }
 
+/** The lowest `length` bits, at most 16, in the other order. */
 function reverse(code: u32, length: u32): u32 {
-  let out: u32 = 0;
-  for (let i: u32 = 0; i < length; i++) out |= ((code >> i) & 1) << (length - 1 - i);
-  return out;
+  let bits = code << (16 - length);
+  bits = ((bits & 0x5555) << 1) | ((bits >> 1) & 0x5555);
+  bits = ((bits & 0x3333) << 2) | ((bits >> 2) & 0x3333);
+  bits = ((bits & 0x0f0f) << 4) | ((bits >> 4) & 0x0f0f);
+  return ((bits & 0x00ff) << 8) | (bits >> 8);
 }

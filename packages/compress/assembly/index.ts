@@ -3,7 +3,6 @@
 import "./tables";
 import { alignBits, outAt, putBits, startBits } from "./bits";
 import { crc32 } from "./crc32";
-import { enter, forgetMatches } from "./matches";
 import { CHUNK_START, OUTPUT, PAD } from "./memory";
 import { compressChunk } from "./parse";
 
@@ -15,16 +14,12 @@ export let checksum: u32 = 0;
 /**
  * Compresses the `length` bytes at CHUNK_START (at most 1 MiB), which the `dictionary` bytes before it (at most 32 KiB)
  * precede in the file, to OUTPUT; gives the number of bytes. All but the `last` chunk end in an empty stored block.
- * `depth`, `nice` and `patience` are a level's parameters: see `parse`.
  */
-export function compress(dictionary: u32, length: u32, depth: u32, nice: u32, patience: u32, last: u32): u32 {
-  const start = CHUNK_START - dictionary;
+export function compress(dictionary: u32, length: u32, lazy: bool, last: bool): u32 {
   const end = CHUNK_START + length;
   memory.fill(end, 0, PAD);
-  forgetMatches();
-  if (dictionary + length >= 4) enter(start, min(CHUNK_START, end - 3));
   startBits(OUTPUT);
-  compressChunk(start, CHUNK_START, end, depth, nice, patience, last);
+  compressChunk(CHUNK_START - dictionary, CHUNK_START, end, lazy, last);
   if (!last) {
     putBits(0, 3);
     alignBits();

@@ -18,13 +18,11 @@ export interface ChunkJob {
   readonly length: number;
   /** So many bytes directly before it are the dictionary, 0 to DICTIONARY_SIZE. */
   readonly dictionary: number;
-  readonly parameters: LevelParameters;
+  /** Whether a match is taken only when the next position has no better one: the level `default`. */
+  readonly lazy: boolean;
   /** The stream's last chunk ends the DEFLATE data; every other ends at a whole byte, with an empty stored block. */
   readonly last: boolean;
 }
-
-/** How far the search for matches goes: candidates for each match, a length that suffices, a length from which no better one is looked for. */
-export type LevelParameters = readonly [depth: number, nice: number, patience: number];
 
 export interface CompressedChunk {
   /** The buffer of the job, and the size in bytes of the result in it. */
@@ -39,7 +37,7 @@ interface Exports {
   readonly CHUNK_START: WebAssembly.Global;
   readonly OUTPUT: WebAssembly.Global;
   readonly checksum: WebAssembly.Global;
-  compress(dictionary: number, length: number, depth: number, nice: number, patience: number, last: number): number;
+  compress(dictionary: number, length: number, lazy: boolean, last: boolean): number;
 }
 
 /** A compiled `WebAssembly.Module`. Not every environment's types have WebAssembly, and these types are to need no others. */
@@ -61,7 +59,7 @@ export interface ChunkSetup {
   readonly dictionarySize: number;
 }
 
-/** A compressor with an instance of its own (5.3 MiB), in this thread. */
+/** A compressor with an instance of its own (6.4 MiB), in this thread. */
 export async function startChunkCompressor(): Promise<ChunkCompressor> {
   const module = (await gzipModule()) as WebAssembly.Module;
   // Not at once, as a worker does it: browsers refuse that for large modules in a page's own thread.
@@ -75,10 +73,10 @@ export async function startChunkCompressor(): Promise<ChunkCompressor> {
 export function createChunkCompressor({ module, dictionarySize }: ChunkSetup, { instance }: { readonly instance?: object }): ChunkCompressor {
   const own = (instance ?? new WebAssembly.Instance(module as WebAssembly.Module)) as WebAssembly.Instance;
   const { memory, CHUNK_START, OUTPUT, checksum, compress } = own.exports as unknown as Exports;
-  return ({ buffer, length, dictionary, parameters, last }) => {
+  return ({ buffer, length, dictionary, lazy, last }) => {
     const bytes = new Uint8Array(memory.buffer);
     bytes.set(buffer.subarray(dictionarySize - dictionary, dictionarySize + length), CHUNK_START.value - dictionary);
-    const size = compress(dictionary, length, parameters[0], parameters[1], parameters[2], last ? 1 : 0);
+    const size = compress(dictionary, length, lazy, last);
     buffer.set(bytes.subarray(OUTPUT.value, OUTPUT.value + size));
     return { buffer, size, crc32: checksum.value >>> 0 };
   };
