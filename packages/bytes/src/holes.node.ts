@@ -44,14 +44,14 @@ export interface FileRangesOptions {
  */
 export async function fileDataRanges(fd: number, options: FileRangesOptions = {}): Promise<readonly ByteRange[] | undefined> {
   const { signal, least = worthwhile, tool = places.find((path) => existsSync(path)) } = options;
+  if (process.platform !== "linux" || tool === undefined) return undefined;
   const before = fstatSync(fd, { bigint: true });
-  const holes = before.size - before.blocks * 512n;
-  if (process.platform !== "linux" || tool === undefined || !before.isFile() || holes < BigInt(Math.max(1, least))) return undefined;
-  const text = signal?.aborted ? undefined : await ask(tool, fd, signal);
+  if (!before.isFile() || before.size - before.blocks * 512n < BigInt(Math.max(1, least))) return undefined;
+  const text = await ask(tool, fd, signal);
   if (text === undefined || signal?.aborted) return undefined;
   const after = fstatSync(fd, { bigint: true });
   // What was written meanwhile may be in the list or not.
-  if (!sameContent(before, after)) return undefined;
+  if (!sameContent(before, after) || before.ctimeNs !== after.ctimeNs) return undefined;
   const found = parseExtents(text, Number(after.size));
   // The list is believed when it accounts for what the file takes; the file system's own blocks for it are a small part of that.
   if (found === undefined || found.listed < Number(after.blocks) * 512 * (15 / 16) - grain) return undefined;
@@ -61,21 +61,28 @@ export async function fileDataRanges(fd: number, options: FileRangesOptions = {}
 interface Look {
   readonly size: bigint;
   readonly mtimeNs: bigint;
-  readonly ctimeNs: bigint;
 }
 
 /** Whether a file was not written to between two looks at it. */
 export function sameContent(a: Look, b: Look): boolean {
-  return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
+  return a.size === b.size && a.mtimeNs === b.mtimeNs;
 }
 
 /** What filefrag prints, or undefined when it fails. */
-function ask(tool: string, fd: number, signal: StopSignal | undefined): Promise<string | undefined> {
+async function ask(tool: string, fd: number, signal: StopSignal | undefined): Promise<string | undefined> {
+  // Here, as most runs do without it, and loading it takes a millisecond or two.
+  const { spawn } = await import("node:child_process");
+  if (signal?.aborted) return undefined;
+  let child: ChildProcess;
+  try {
+    child = spawn(tool, ["-s", "-e", "/proc/self/fd/3"], { stdio: ["ignore", "pipe", "ignore", fd], env: { LC_ALL: "C" }, timeout: patience });
+  } catch {
+    // A process that may not start others.
+    return undefined;
+  }
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let size = 0;
-    const child = start(tool, fd);
-    if (child === undefined) return resolve(undefined);
     // One that was told to end may hang in the file system for a while: nobody waits for it.
     const leave = (): void => {
       child.kill("SIGKILL");
@@ -92,21 +99,6 @@ function ask(tool: string, fd: number, signal: StopSignal | undefined): Promise<
       if (size > mostText) leave();
     });
   });
-}
-
-function start(tool: string, fd: number): ChildProcess | undefined {
-  try {
-    // Here, as most runs do without it, and loading it takes a millisecond or two.
-    const { spawn } = process.getBuiltinModule("node:child_process");
-    return spawn(tool, ["-s", "-e", "/proc/self/fd/3"], {
-      stdio: ["ignore", "pipe", "ignore", fd],
-      env: { LC_ALL: "C" },
-      timeout: patience,
-    });
-  } catch {
-    // A process that may not start others.
-    return undefined;
-  }
 }
 
 const headLine = /^Filesystem type is: ([0-9a-f]+)$/;

@@ -1,6 +1,7 @@
 // Worker threads for whoever has many jobs of one kind: hashing, compressing. A thread is started from the text of a function, as a
 // file's name would differ between the sources (.ts, which Node 20 cannot load) and the build (.js).
 
+import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
 
 /** A function that a thread gets as text. */
@@ -10,10 +11,10 @@ type Part = (...given: never[]) => unknown;
 export interface PoolProgram<Setup, Job, Result> {
   /**
    * Called once in each thread, and in this one when it has to work too; what it returns does one job after the other. It gets into a
-   * thread as text, so it and `parts` are functions (no methods) that use nothing but their arguments, the language and
-   * `process.getBuiltinModule`.
+   * thread as text, so it and `parts` are functions (no methods) that use nothing but their arguments and the language. `load` is
+   * `require`, for Node's own modules.
    */
-  readonly begin: (setup: Setup, parts: never) => (job: Job) => Result;
+  readonly begin: (setup: Setup, parts: never, load: (name: string) => unknown) => (job: Job) => Result;
   /** What `begin` is called with: it is copied to each thread, shared memory and compiled WebAssembly are shared. */
   readonly setup: Setup;
   /** Functions that `begin` is handed as its second argument. */
@@ -53,7 +54,7 @@ export function createPool<Setup, Job extends object, Result extends object>(pro
   const width = (): number => threads.reduce((sum, thread) => sum + (thread.ready ? program.depth : 0), 0);
   let here: ((job: Job) => Result) | undefined;
   const runHere = async (job: Job): Promise<Result> => {
-    here ??= program.begin(program.setup, (program.parts ?? {}) as never);
+    here ??= program.begin(program.setup, (program.parts ?? {}) as never, createRequire(import.meta.url));
     const result = here(job);
     await new Promise((resolve) => setImmediate(resolve));
     return result;
@@ -174,7 +175,7 @@ function threadSource<Setup, Job, Result>({ begin, parts = {}, moves }: PoolProg
   return `
 const __name = (value) => value;
 const { parentPort, workerData } = require("node:worker_threads");
-const job = (${begin.toString()})(workerData, { ${texts.join(", ")} });
+const job = (${begin.toString()})(workerData, { ${texts.join(", ")} }, require);
 const tryJob = (given) => {
   try {
     return { result: job(given) };

@@ -1,3 +1,5 @@
+import type * as fs from "node:fs";
+import type * as workerThreads from "node:worker_threads";
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import { createPool, type Pool, type PoolProgram } from "../src/index.node.ts";
@@ -16,9 +18,9 @@ interface Result {
 class Typed extends Error {}
 
 const program: PoolProgram<{ readonly most: number }, Job, Result> = {
-  begin: ({ most }, parts: { readonly square: (n: number) => number }) => {
-    const { threadId } = process.getBuiltinModule("node:worker_threads");
-    const { readFileSync } = process.getBuiltinModule("node:fs");
+  begin: ({ most }, parts: { readonly square: (n: number) => number }, load) => {
+    const { threadId } = load("node:worker_threads") as typeof workerThreads;
+    const { readFileSync } = load("node:fs") as typeof fs;
     return ({ n, buffer }) => {
       if (n === -1) process.exit(3);
       if (n === -2) readFileSync("/there/is/no/such/file");
@@ -117,8 +119,8 @@ test("a thread that ends under its jobs fails them all, and those after it are d
 test("threads that cannot start are done without", async () => {
   const refused = pool(2, { setup: { most: 100, of: () => "a function cannot be copied" } as { most: number } });
   expect(await refused.run(job(4))).toMatchObject({ square: 16, thread: 0 });
-  const begin: typeof program.begin = (setup, parts: never) => {
-    const { isMainThread } = process.getBuiltinModule("node:worker_threads");
+  const begin: typeof program.begin = (setup, parts: never, load) => {
+    const { isMainThread } = load("node:worker_threads") as typeof workerThreads;
     if (!isMainThread) throw new Error("not in a thread");
     const { most } = setup;
     return ({ n, buffer }) => ({ square: n < most ? (parts as { square: (n: number) => number }).square(n) : 0, thread: 0, buffer });

@@ -133,9 +133,13 @@ type JobOptions = ThreadOptions & Pick<VerifyOptions, "onProgress">;
 async function runJob(job: UnitJob, data: FileRange, layout: VerityLayout, options: JobOptions, onUnits: OnUnits): Promise<void> {
   const stop = new AbortController();
   let holes: readonly ByteRange[] | undefined;
-  const search = fileDataRanges(data.fd, { signal: stop.signal }).then((found) => {
-    holes = found && clipRanges(found, data.start, data.start + data.size);
-  });
+  const search = fileDataRanges(data.fd, { signal: stop.signal }).then(
+    (found) => {
+      holes = found && clipRanges(found, data.start, data.start + data.size);
+    },
+    // Then all of it is read, and whatever is wrong with the file is told by that.
+    () => undefined,
+  );
   const simd = await fasterModule(layout, options.engine);
   const pool = startUnits({ ...job, ...(simd === undefined ? {} : { simd }) }, Math.min(job.units, threadsFor(layout.dataSize, options.threads)));
   try {
