@@ -1,10 +1,12 @@
 // imgkit image on a base, as a difference, split into layers; imgkit gc.
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
+import { gzipSync } from "node:zlib";
 import { collect } from "@imgkit/bytes";
 import { type ObjectEntry, treeFromObject, writeTar } from "@imgkit/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { oracle, oracleRoot } from "../../../test/oracle.ts";
+import { startDockerRegistry } from "../../oci/test/registry/servers.ts";
 import { epoch, expectFailure, here, imgkit, json, Scratch } from "./cli.ts";
 
 const scratch = new Scratch("image-layers");
@@ -80,6 +82,26 @@ describe("--base", () => {
     const [one, two] = [await image([app, "-o", fresh(), "--base", base]), await image([app, "-o", fresh(), "--base", `${transport}:${file}`])];
     const digests = (made: { layers: { digest: string }[] }): string[] => made.layers.map(({ digest }) => digest);
     expect(digests(two)).toEqual(digests(one));
+    expect(two.platform).toEqual({ os: "linux", architecture: "arm64" });
+  });
+
+  test("from an archive that is packed as a whole, as docker save | gzip makes it", async () => {
+    const file = scratch.at("packed.tar");
+    await here(["copy", `oci:${base}`, `docker-archive:${file}:app:1`]);
+    fs.writeFileSync(`${file}.gz`, gzipSync(fs.readFileSync(file)));
+    const [one, two] = [
+      await image([app, "-o", fresh(), "--base", `docker-archive:${file}`]),
+      await image([app, "-o", fresh(), "--base", `docker-archive:${file}.gz:app:1`]),
+    ];
+    expect(two.output.digest).toBe(one.output.digest);
+    expect((await here(["verify", `docker-archive:${file}.gz`])).code).toBe(0);
+  });
+
+  oracle("docker-registry")("from a registry: the same image as from the layout that was pushed there", async () => {
+    const registry = await startDockerRegistry(scratch.folder("registry"));
+    expect((await here(["push", base, `${registry.host}/base:1`])).code).toBe(0);
+    const [one, two] = [await image([app, "-o", fresh(), "--base", base]), await image([app, "-o", fresh(), "--base", `docker://${registry.host}/base:1`])];
+    expect(two.output.digest).toBe(one.output.digest);
     expect(two.platform).toEqual({ os: "linux", architecture: "arm64" });
   });
 

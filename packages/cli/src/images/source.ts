@@ -1,7 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { BytesError } from "@imgkit/bytes";
+import { BytesError, streamSource } from "@imgkit/bytes";
 import { openFile, statPath } from "@imgkit/bytes/node";
+import { detectCompression } from "@imgkit/compress";
+import { decompress } from "@imgkit/compress/node";
 import type { Tree } from "@imgkit/core";
 import { spoolStream } from "@imgkit/core/node";
 import {
@@ -25,6 +27,7 @@ import {
   referenceTarget,
   resolveDockerName,
   resolveTag,
+  type SpooledBytes,
   splitReference,
   tagOf,
 } from "@imgkit/oci";
@@ -61,14 +64,14 @@ export function isImage(x: string): boolean {
 }
 
 /** Opens a layout or an archive, not a registry. */
-async function openLocalFiles(x: string): Promise<ImageFiles & { readonly docker: boolean }> {
+async function openLocalFiles(x: string, io: Io): Promise<ImageFiles & { readonly docker: boolean }> {
   const [, transport, reference = ""] = /^(oci-archive|docker-archive):(.*)$/s.exec(x) ?? [];
   if (transport === undefined) {
     const { path, tag } = splitLayoutReference(x.replace(/^oci:/, ""));
     return { files: directoryFiles(path), name: tag, docker: false, close() {} };
   }
   const { path, tag } = splitReference(reference, (name) => statPath(name)?.isFile() === true);
-  const file = openFile(path);
+  const file = await openArchive(path, io);
   try {
     const docker = transport === "docker-archive";
     const files = docker ? await dockerArchiveFiles(file, { name: path, sha256: nodeEngines.sha256 }) : await archiveFiles(file, path);
@@ -79,10 +82,24 @@ async function openLocalFiles(x: string): Promise<ImageFiles & { readonly docker
   }
 }
 
+/** An archive's bytes: unpacked, where it was packed as a whole (`docker save | gzip`). */
+async function openArchive(path: string, io: Io): Promise<SpooledBytes> {
+  const file = openFile(path);
+  try {
+    if (detectCompression(await file.read(0, Math.min(16, file.size))) === "none") return file;
+    const spool = await spoolStream(decompress(pacedStream(streamSource(file)), { path }), io.temporary);
+    file.close();
+    return spool;
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
 /** Opens the place of an image that X names. */
 export async function openImagePlace(x: string, flags: RegistryFlags, io: Io): Promise<ImagePlace> {
   if (isRemote(x)) return openRemote(registryClient(flags, io), referenceOf(x));
-  const { files, name, docker, close } = await openLocalFiles(x);
+  const { files, name, docker, close } = await openLocalFiles(x, io);
   try {
     if (statPath(files.name) === undefined) throw new BytesError("NOT_FOUND", "there is nothing here", { path: files.name });
     const layout = await openLayoutFiles(files);
@@ -107,7 +124,7 @@ export async function openRemote(client: RegistryClient, text: string): Promise<
 
 /** As `openImagePlace`, for whoever looks at every file, and says itself what is wrong with them. */
 export async function openImageFiles(x: string, flags: RegistryFlags, io: Io): Promise<ImageFiles> {
-  if (!isRemote(x)) return openLocalFiles(x);
+  if (!isRemote(x)) return openLocalFiles(x, io);
   const { layout, close } = await openRemote(registryClient(flags, io), referenceOf(x));
   return { files: layout.files, name: undefined, close };
 }
