@@ -1,6 +1,8 @@
 import fs from "node:fs";
-import { afterAll, expect } from "vitest";
-import { oracle } from "../../../test/oracle.ts";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { pseudoRandomBytes } from "../../../fixtures/src/index.ts";
+import { long, oracle } from "../../../test/oracle.ts";
 import { epoch, here, json, Scratch } from "./cli.ts";
 import { boot, copySparse, debianTar, firstProgram, flip } from "./machine.ts";
 
@@ -43,4 +45,74 @@ oracle("mmdebstrap", "qemu-system-x86_64", "ovmf")(
     expect(broken.log).not.toContain("BOOTED-AND-READ");
   },
   600_000,
+);
+
+/** In a long run, `test` where all of the tools are here. */
+const longBoot: typeof test = long() === test ? oracle("mmdebstrap", "qemu-system-x86_64", "ovmf") : long();
+
+longBoot(
+  "a disk of 4 KiB sectors boots, with usr and opt behind trees of their own, and not when one of these is another's",
+  async () => {
+    fs.writeFileSync(scratch.at("init-split"), firstProgram("/usr/bin/perl /opt/data"), { mode: 0o755 });
+    fs.writeFileSync(scratch.at("data"), pseudoRandomBytes(1, 100_000));
+    const disk = scratch.at("split.raw");
+    // /sbin is a link into usr: the program that is started is behind usr's tree.
+    const added = ["--add", `usr/sbin/init=${scratch.at("init-split")}`, "--add", `opt/data=${scratch.at("data")}`];
+    const source = [await debianTar("bookworm-boot", packages), ...added, ...unneeded];
+    const shape = ["--split", "usr,opt", "--sector-size", "4096", "--cmdline", "console=ttyS0 panic=-1"];
+    const { pairs, partitions } = json(await here(["disk", ...source, ...epoch, ...shape, "--json", "-o", disk]));
+    const { log } = await boot(disk, { seconds: 300, sectorSize: 4096 });
+    for (const { mountPoint } of pairs) expect(log).toContain(`imgkit-initrd: ${mountPoint} is /dev/vda`);
+    for (const { rootHash } of pairs) expect(log).toContain(`root hash ${rootHash}`);
+    for (const [name, place] of [
+      ["root", "/"],
+      ["usr", "/usr"],
+      ["opt", "/opt"],
+    ])
+      expect(log).toMatch(new RegExp(`^BOOTED /dev/mapper/${name} ${place} erofs ro\r?$`, "m"));
+    expect(log).toMatch(/^BOOTED-AND-READ\r?$/m);
+
+    // The first block of usr's hash tree, which the root hash is the digest of.
+    flip(disk, partitions[4].offset + 4096 + 5);
+    const damaged = await boot(disk, { seconds: 300, sectorSize: 4096 });
+    expect(damaged.log).toContain("imgkit-initrd: / is /dev/vda2");
+    expect(damaged.log).not.toMatch(/^BOOTED/m);
+    expect(damaged.log).toContain("Kernel panic");
+  },
+  1_200_000,
+);
+
+const check = `[Unit]
+RequiresMountsFor=/var /home
+After=multi-user.target
+
+[Service]
+Type=oneshot
+StandardOutput=journal+console
+ExecStart=/bin/sh -c 'echo again >>/var/boots; for dir in / /var /home; do echo "MOUNTED $(findmnt -n -o TARGET,SOURCE,FSTYPE $dir)"; done; echo "BOOT $(wc -l </var/boots)"'
+ExecStart=systemctl poweroff --no-block
+
+[Install]
+WantedBy=multi-user.target
+`;
+
+longBoot(
+  "a Debian with systemd boots: at the first boot it makes /var and /home, and finds them at the second",
+  async () => {
+    const units = scratch.folder("overlay/etc/systemd/system/multi-user.target.wants");
+    fs.writeFileSync(join(units, "../check.service"), check);
+    fs.symlinkSync("../check.service", join(units, "check.service"));
+    const tar = await debianTar("bookworm-systemd", [...packages, "systemd-sysv", "udev", "e2fsprogs"]);
+    const disk = scratch.at("systemd.raw");
+    const words = ["--var", "64M", "--home", "32M", "--cmdline", "console=ttyS0 panic=-1"];
+    json(await here(["disk", tar, "--overlay", scratch.at("overlay"), ...epoch, ...words, "--exclude", "usr/share/doc", "--json", "-o", disk]));
+    for (const count of [1, 2]) {
+      const { log, ended } = await boot(disk, { seconds: 600, keep: true });
+      expect(log).toMatch(/MOUNTED \/ +\/dev\/mapper\/root +erofs/);
+      for (const name of ["var", "home"]) expect(log).toMatch(new RegExp(`MOUNTED /${name} +/dev/vda[45] +ext4`));
+      expect(log).toMatch(new RegExp(`BOOT ${count}\\b`));
+      expect(ended).toBe(true);
+    }
+  },
+  2_400_000,
 );
