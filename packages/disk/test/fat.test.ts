@@ -275,6 +275,12 @@ describe("what FAT cannot hold is refused with its path", () => {
     expect(() => createFat(esp, { volumeId, ...options })).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
   });
 
+  test("a root of 65,536 entries, which FAT32 has room for and FAT16 has not", () => {
+    const tree = Tree.from(Array.from({ length: 65_536 }, (_, i) => file(`F${i}`, { content: zeroSource(0) } as Partial<TreeNode>)));
+    expect(createFat(tree, { volumeId }).type).toBe(32);
+    expect(() => createFat(tree, { volumeId, type: 16 })).toThrow(/the root has more entries than FAT16 allows \(field BPB_RootEntCnt/);
+  });
+
   test("a content that gives fewer bytes than it promised", async () => {
     const liar = { size: 10_000, read: () => new Uint8Array(5) };
     const image = createFat(Tree.from([{ ...meta, type: "file", path: "liar", content: liar }]), { volumeId });

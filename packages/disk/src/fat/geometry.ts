@@ -151,6 +151,10 @@ function parts(
   if (type === 16) {
     // One reserved sector, since drivers are known that take it for granted.
     const rootEntries = Math.max(ROOT_ENTRIES, alignUp(need.rootEntries, sectorSize / ENTRY_SIZE));
+    if (rootEntries > 0xffff) {
+      const facts = { field: "BPB_RootEntCnt", expected: "at most 65535 entries, long names counted, in whole sectors", found: `${need.rootEntries}` };
+      throw new DiskError("FAT_LIMIT", "the root has more entries than FAT16 allows", { ...facts, hint: "Take FAT32." });
+    }
     return { reserved: 1, rootEntries, first: 1 + FATS * fatSectors + (rootEntries * ENTRY_SIZE) / sectorSize };
   }
   const first = alignUp(32 + FATS * fatSectors, clusterSize / sectorSize);
