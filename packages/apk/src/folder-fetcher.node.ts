@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { openFile } from "@imgkit/bytes/node";
-import type { Fetcher } from "./apko/build.ts";
+import type { Fetcher } from "./apko/fetcher.ts";
 import { ApkError } from "./errors.ts";
 
 /** Reads repositories and keys that are folders and files here; relative ones from `base`. */

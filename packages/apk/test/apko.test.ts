@@ -1,12 +1,22 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { collect, memorySource } from "@imgkit/bytes";
 import { compareTrees, formatDifference, readTar, type Tree, writeGoTar } from "@imgkit/core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { folderFetcher, nodeGunzip, nodeRsa } from "../src/index.node.ts";
-import { type ApkoBuild, type ApkoBuildOptions, buildApko, parseApkoConfig, parseIndex, splitWords } from "../src/index.ts";
+import {
+  type ApkoBuild,
+  type ApkoBuildOptions,
+  buildApko,
+  formatApkoLock,
+  lockApko,
+  parseApkoConfig,
+  parseApkoLock,
+  parseIndex,
+  splitWords,
+} from "../src/index.ts";
 import { entry, indexFile, makeApk, makeSigner, realData, type Signer, signed, withRealData } from "./support.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "imgkit-apko-"));
@@ -331,4 +341,76 @@ test.each([
 
 test("a quote that is not closed is refused", () => {
   expect(() => splitWords("a 'b", "cmd")).toThrow(/cmd/);
+});
+
+describe("a lock", () => {
+  const example = () =>
+    parseApkoConfig(
+      {
+        contents: { keyring: ["./testdata/melange.rsa.pub"], repositories: ["./testdata/packages"], packages: ["replayout"] },
+        entrypoint: { command: "/bin/sh -l" },
+        archs: ["x86_64", "aarch64"],
+      },
+      "apko.yaml",
+    );
+  const annotations = { "org.opencontainers.image.title": "Title", "org.opencontainers.image.vendor": "Vendor" };
+
+  withRealData("of apko's own example is apko's, byte for byte, and reads back as it was", async () => {
+    const theirs = readFileSync(join(realData, "testdata", "apko.lock.json"), "utf8");
+    const file = { name: "apko.yaml", bytes: readFileSync(join(realData, "testdata", "apko.yaml")) };
+    const lock = await lockApko(example(), { fetcher: folderFetcher(realData), rsa: nodeRsa, gunzip: nodeGunzip, file });
+    expect(formatApkoLock(lock)).toBe(theirs);
+    expect(formatApkoLock(parseApkoLock(theirs, "apko.lock.json"))).toBe(theirs);
+  });
+
+  withRealData("builds the same layer, with the index and the keys gone", async () => {
+    const lock = parseApkoLock(readFileSync(join(realData, "testdata", "apko.lock.json"), "utf8"), "apko.lock.json");
+    const folders = folderFetcher(realData);
+    const fetcher = {
+      open: (place: string, name: string) => {
+        if (!place.endsWith(".apk")) throw new Error(`only packages are there: ${place} ${name}`);
+        return folders.open(place, name);
+      },
+    };
+    const built = await buildApko(example(), options(realData, { lock, annotations, fetcher }));
+    expect(sha256(await collect(writeGoTar(built.tree)))).toBe("20f698463c2755b6dc42b7d07e959ed7455a06e7367d507e829a315898f21a01");
+    built.close();
+  });
+
+  withRealData("whose every hash and range was changed in turn is refused, naming it", async () => {
+    const text = readFileSync(join(realData, "testdata", "apko.lock.json"), "utf8");
+    const lock = parseApkoLock(text, "l");
+    const [first] = lock.contents.packages;
+    if (first === undefined) throw new Error("an empty lock");
+    for (const part of ["signature", "control", "data"] as const) {
+      for (const field of ["range", "checksum"] as const) {
+        const changed = first[part][field].replace(/[0-9A-Za-z](?==*$)/, (c) => (c === "1" ? "2" : "1"));
+        const packages = lock.contents.packages.map((one) => (one === first ? { ...one, [part]: { ...one[part], [field]: changed } } : one));
+        const bad = { ...lock, contents: { ...lock.contents, packages } };
+        await expect(buildApko(example(), options(realData, { lock: bad }))).rejects.toThrow(
+          expect.objectContaining({ code: "CHECKSUM_MISMATCH", message: expect.stringContaining(`${part}.${field}`) }),
+        );
+      }
+    }
+    const renamed = {
+      ...lock,
+      contents: { ...lock.contents, packages: lock.contents.packages.map((one) => (one === first ? { ...one, version: "2.0.0-r0" } : one)) },
+    };
+    await expect(buildApko(example(), options(realData, { lock: renamed }))).rejects.toThrow(/another package than the lock lists/);
+    const none = { ...lock, contents: { ...lock.contents, packages: [] } };
+    await expect(buildApko(example(), options(realData, { lock: none }))).rejects.toThrow(/no package for the architecture/);
+  });
+
+  test.each([
+    ["no JSON", "{"],
+    ["a list", "[]"],
+    ["another version", '{"version":"v2","contents":{}}'],
+    ["a package whose name is a path", '{"version":"v1","contents":{"packages":[{"name":"../a"}]}}'],
+    [
+      "a range that is none",
+      '{"version":"v1","contents":{"packages":[{"name":"a","url":"u","version":"1","architecture":"x86_64","control":{"range":"1-2"}}]}}',
+    ],
+  ])("that is %s is refused", (_, text) => {
+    expect(() => parseApkoLock(text, "l")).toThrow(expect.objectContaining({ code: "BAD_CONFIG" }));
+  });
 });

@@ -1,0 +1,112 @@
+// Which packages an image is made of, and what each of them is held to: by the signed indexes of repositories, or by a lock.
+import { type ApkFile, checkAgainstIndex, checkData } from "../apk-file.ts";
+import type { Gunzip } from "../archive.ts";
+import { ApkError } from "../errors.ts";
+import { parsePublicKey, type RsaEngine } from "../key.ts";
+import { readIndex } from "../repository-index.ts";
+import { makeCatalogue, type Repository } from "../resolve/candidate.ts";
+import { resolve } from "../resolve/resolve.ts";
+import type { ApkoConfig } from "./config.ts";
+import { type Fetcher, type OpenedFile, readText } from "./fetcher.ts";
+import type { ApkoLock } from "./lock.ts";
+import { checkLocked } from "./locked.ts";
+
+export interface PlannedPackage {
+  readonly name: string;
+  readonly version: string;
+  /** `Q1…` */
+  readonly checksum: string;
+  /** Where it is fetched from, as a `Fetcher` wants it. */
+  readonly place: string;
+  readonly file: string;
+  /** Holds it to what is known of it. @throws ApkError */
+  check(apk: ApkFile, file: OpenedFile, name: string): Promise<void>;
+}
+
+export interface Plan {
+  /** PEM by name. */
+  readonly keys: ReadonlyMap<string, string>;
+  /** Each behind those that it depends on. */
+  readonly packages: readonly PlannedPackage[];
+}
+
+export interface PlanOptions {
+  readonly fetcher: Fetcher;
+  readonly rsa: RsaEngine;
+  readonly gunzip?: Gunzip;
+}
+
+/** A repository: where it is, and the tag that its packages are asked for by. */
+interface Place {
+  readonly location: string;
+  readonly pin?: string;
+}
+
+/** The plan that the repositories' indexes come to. @throws ApkError for an index that cannot be trusted, or a world that cannot be had. */
+export async function planFromRepositories({ contents }: ApkoConfig, architecture: string, options: PlanOptions): Promise<Plan> {
+  const keys = new Map<string, string>();
+  for (const place of [...new Set(contents.keyring)].sort()) keys.set(baseName(place), await readText(options.fetcher, place));
+  const trust = { keys: new Map([...keys].map(([name, pem]) => [name, parsePublicKey(pem, name)])), rsa: options.rsa };
+  const places = [...new Set([...contents.buildRepositories, ...contents.repositories])].sort().map(parsePlace);
+  const repositories: Repository[] = [];
+  for (const { location, pin } of places) {
+    const file = await options.fetcher.open(location, `${architecture}/APKINDEX.tar.gz`);
+    try {
+      const gunzip = options.gunzip === undefined ? {} : { gunzip: options.gunzip };
+      const { packages } = await readIndex(file, { trust, name: `${location}/${architecture}/APKINDEX.tar.gz`, ...gunzip });
+      repositories.push({ packages, ...(pin === undefined ? {} : { pin }) });
+    } finally {
+      file.close();
+    }
+  }
+  const resolved = resolve([...new Set(contents.packages)].sort(), makeCatalogue(repositories, architecture));
+  const packages = resolved.map(({ info, repository }): PlannedPackage => {
+    const { name, version, checksum } = info;
+    return {
+      name,
+      version,
+      checksum,
+      place: places[repository]?.location ?? "",
+      file: `${architecture}/${name}-${version}.apk`,
+      async check(apk, _file, label) {
+        checkAgainstIndex(apk, info, label);
+        await checkData(apk, label);
+      },
+    };
+  });
+  return { keys, packages };
+}
+
+/** The plan that a lock holds: no index is looked at, and nothing is resolved. */
+export function planFromLock(lock: ApkoLock, architecture: string): Plan {
+  const keys = new Map(lock.contents.keyring.map(({ name, content }) => [baseName(name), content]));
+  const packages = lock.contents.packages
+    .filter((one) => one.architecture === architecture)
+    .map(
+      (one): PlannedPackage => ({
+        name: one.name,
+        version: one.version,
+        checksum: one.checksum,
+        place: one.url,
+        file: "",
+        check: (apk, file, label) => checkLocked(apk, file, one, label),
+      }),
+    );
+  if (packages.length === 0)
+    throw new ApkError("BAD_CONFIG", "the lock has no package for the architecture", { expected: architecture, hint: "Write it again: imgkit lock" });
+  return { keys, packages };
+}
+
+function baseName(place: string): string {
+  return place.slice(place.lastIndexOf("/") + 1);
+}
+
+/** `@TAG LOCATION`, or a location. */
+function parsePlace(text: string): Place {
+  const [, pin, location = ""] = /^(?:@([A-Za-z0-9._-]+)\s+)?(\S+)$/.exec(text) ?? [];
+  if (location === "") {
+    const facts = { field: "contents.repositories", expected: "a folder or URL, or @TAG and one", found: JSON.stringify(text) };
+    throw new ApkError("BAD_CONFIG", "not a repository", facts);
+  }
+  return { location: location.replace(/\/+$/, ""), ...(pin === undefined ? {} : { pin }) };
+}
