@@ -1,11 +1,13 @@
 // HTTP, time and chance of Node. Its own fetch knows no proxies and no certificates of ours on Node 20, and keeps a copy of the whole
 // body that it sends (measured: a push of 800 MiB took 790 MiB of memory). undici's `request` has none of that.
+import { readFileSync } from "node:fs";
 import { rootCertificates } from "node:tls";
+import { readError } from "@imgkit/bytes/node";
 import type { Dispatcher } from "undici";
 import type { FetchInit, FetchReader, FetchResponse, Network } from "./network.ts";
 
 export interface NodeNetworkOptions {
-  /** The environment, for `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` in either spelling; without one there is no proxy. */
+  /** The environment, for `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` in either spelling, and for `NODE_EXTRA_CA_CERTS` beside `ca`; without one there is no proxy. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** PEM certificates of authorities that are trusted besides the usual ones. `NODE_EXTRA_CA_CERTS` is Node's own way. */
   readonly ca?: readonly string[];
@@ -79,7 +81,7 @@ function readerOf(body: Dispatcher.ResponseData["body"]): FetchReader {
 
 function dispatcherOf({ env = {}, ca, client, insecure = false }: NodeNetworkOptions, { Agent, EnvHttpProxyAgent }: typeof import("undici")): Dispatcher {
   const tls = {
-    ...(ca === undefined ? {} : { ca: [...rootCertificates, ...ca] }),
+    ...(ca === undefined ? {} : { ca: [...rootCertificates, ...extraCertificates(env), ...ca] }),
     ...(client === undefined ? {} : { cert: client.certificate, key: client.key }),
     ...(insecure ? { rejectUnauthorized: false } : {}),
   };
@@ -91,6 +93,16 @@ function dispatcherOf({ env = {}, ca, client, insecure = false }: NodeNetworkOpt
   const noProxy = [env.no_proxy || env.NO_PROXY, LOCAL].filter(Boolean).join(",");
   // An absent one must be given as empty: undici would look into the process's own environment.
   return new EnvHttpProxyAgent({ ...agent, requestTls: tls, httpProxy: httpProxy ?? "", httpsProxy: httpsProxy ?? "", noProxy });
+}
+
+/** What Node itself trusts besides its own list: it forgets that, too, when it is given a list. */
+function extraCertificates({ NODE_EXTRA_CA_CERTS: path }: NonNullable<NodeNetworkOptions["env"]>): readonly string[] {
+  if (path === undefined || path === "") return [];
+  try {
+    return [readFileSync(path, "utf8")];
+  } catch (cause) {
+    throw readError(path, cause);
+  }
 }
 
 function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {

@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { rootCertificates } from "node:tls";
 import { collect } from "@imgkit/bytes";
 import { treeFromObject, writeTar } from "@imgkit/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -283,6 +284,8 @@ describe("with TLS", () => {
     expect(JSON.parse(run("skopeo", "inspect", "--cert-dir", certificates, `docker://${host}/a:1.0`)).Digest).toBe(image.descriptor.digest);
     const distrusting = client().repository(`${host}/a:1.0`).resolve();
     await expect(distrusting).rejects.toMatchObject({ code: "NETWORK_FAILED", facts: { hint: expect.stringContaining("CA") } });
+    const extra = nodeNetwork({ ca: [rootCertificates[0] ?? ""], env: { NODE_EXTRA_CA_CERTS: tls.ca } });
+    expect((await client({ network: extra }).repository(`${host}/a:1.0`).resolve()).digest).toBe(image.descriptor.digest);
     const proxy = await startProxy(() => host);
     const tunnelled = nodeNetwork({ ca: [readFileSync(tls.ca, "utf8")], env: { https_proxy: `http://${proxy.host}` } });
     expect((await client({ network: tunnelled }).repository("registry.test/a:1.0").resolve()).digest).toBe(image.descriptor.digest);
