@@ -71,6 +71,9 @@ const table: readonly (readonly [pattern: RegExp, cause: CauseCode, what: string
 
 const suspects = table.flatMap(([pattern, , , suspect]) => (suspect === undefined ? [] : [{ pattern, suspect }]));
 
+/** All of them at once: nearly every path of a tree is none of them. */
+const anySuspect = new RegExp(suspects.map(({ pattern }) => pattern.source).join("|"));
+
 /** What is known of a path that differs, whatever stands there. */
 export function causeOfPath(path: string): FoundCause | undefined {
   const row = table.find(([pattern]) => pattern.test(path));
@@ -79,5 +82,5 @@ export function causeOfPath(path: string): FoundCause | undefined {
 
 /** What is to be said of a path in a single tree. */
 export function suspectPath(path: string): SuspectPath | undefined {
-  return suspects.find(({ pattern }) => pattern.test(path))?.suspect;
+  return anySuspect.test(path) ? suspects.find(({ pattern }) => pattern.test(path))?.suspect : undefined;
 }

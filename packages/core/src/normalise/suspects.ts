@@ -1,7 +1,6 @@
 import { collect, decodeName, streamSource } from "@imgkit/bytes";
 import { type SuspectPath, suspectPath } from "../known-paths.ts";
 import type { FileNode, TreeNode } from "../node.ts";
-import { nameOf } from "../path.ts";
 import type { Tree } from "../tree.ts";
 
 /** Something that is likely to differ from build to build, or that tells of the host that built. It is reported, never removed. */
@@ -25,7 +24,7 @@ export async function findSuspects(tree: Tree): Promise<Suspect[]> {
     if (suspect !== undefined) out.push({ path: node.path, ...suspect });
     if (node.type !== "file" || node.content.size === 0 || node.content.size > SEARCH_LIMIT) continue;
     if (/^etc\/shadow-?$/.test(node.path)) out.push(...(await passwordDates(node)));
-    else if (/^etc\//.test(node.path) || /\.(la|pc|cmake|conf|cfg|sh|json)$/.test(nameOf(node.path))) out.push(...(await buildPaths(node)));
+    else if (/^etc\//.test(node.path) || /\.(la|pc|cmake|conf|cfg|sh|json)$/.test(node.path)) out.push(...(await buildPaths(node)));
   }
   return out;
 }
