@@ -1,5 +1,6 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { type ApkoConfig, buildApko, parseApkoConfig, parseArchitecture } from "@imgkit/apk";
+import { type ApkoConfig, type ApkoLock, buildApko, parseApkoConfig, parseApkoLock, parseArchitecture } from "@imgkit/apk";
 import { folderFetcher, nodeGunzip, nodeRsa } from "@imgkit/apk/node";
 import { readError, statPath } from "@imgkit/bytes/node";
 import { spoolStream } from "@imgkit/core/node";
@@ -16,18 +17,21 @@ export interface ApkoSourceOptions {
   readonly arch?: string;
   /** As OCI names it, where there is no `arch`. */
   readonly platform?: string;
+  readonly lockfile?: string;
   /** Added to the configuration's. */
   readonly annotation?: Readonly<Record<string, string>>;
 }
 
 /** `apko:FILE.yaml`: the packages that it asks for, resolved, verified and installed into a tree. Relative paths in it start here. */
 export async function openApko(spec: string, options: ApkoSourceOptions, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
-  const path = spec.slice("apko:".length);
-  const config = readApkoConfig(path);
+  const path = apkoPath(spec);
+  const { config, bytes } = readApkoConfig(path);
+  const lock = options.lockfile === undefined ? undefined : readApkoLock(options.lockfile, bytes, path);
   const architecture = architectureOf(config, options, path);
   const built = await buildApko(config, {
     architecture,
     epoch,
+    ...(lock === undefined ? {} : { lock }),
     ...(options.annotation === undefined ? {} : { annotations: options.annotation }),
     fetcher: folderFetcher(),
     rsa: nodeRsa,
@@ -55,15 +59,41 @@ function architectureOf({ archs }: ApkoConfig, { arch, platform }: ApkoSourceOpt
 
 const MAX_FILE = 1 << 20;
 
-function readApkoConfig(path: string): ApkoConfig {
-  const size = statPath(path)?.size ?? 0;
-  if (size > MAX_FILE) throw new CliError("USAGE", "too large for an apko configuration", { path, expected: `at most ${MAX_FILE} bytes`, found: String(size) });
-  let text: string;
+/** The file that `apko:FILE.yaml` names. */
+export function apkoPath(spec: string): string {
+  return spec.slice("apko:".length);
+}
+
+/** A lock, which must be of the configuration. */
+function readApkoLock(path: string, config: Uint8Array, name: string): ApkoLock {
+  const lock = parseApkoLock(readText(path), path);
+  const found = `sha256-${createHash("sha256").update(config).digest("base64")}`;
+  if (lock.config !== undefined && lock.config.checksum !== found) {
+    const facts = {
+      path,
+      field: "config.checksum",
+      expected: `${found}, of ${name}`,
+      found: lock.config.checksum,
+      hint: `Write it again: imgkit lock apko:${name} -o ${path}`,
+    };
+    throw new CliError("USAGE", "the lock is of another configuration", facts);
+  }
+  return lock;
+}
+
+function readText(path: string): string {
   try {
-    text = readFileSync(path, "utf8");
+    return readFileSync(path, "utf8");
   } catch (cause) {
     throw readError(path, cause);
   }
+}
+
+/** A configuration, and the bytes of its file. */
+export function readApkoConfig(path: string): { readonly config: ApkoConfig; readonly bytes: Uint8Array } {
+  const size = statPath(path)?.size ?? 0;
+  if (size > MAX_FILE) throw new CliError("USAGE", "too large for an apko configuration", { path, expected: `at most ${MAX_FILE} bytes`, found: String(size) });
+  const text = readText(path);
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, customTags: [] });
   const [problem] = [...document.errors, ...document.warnings];
@@ -77,5 +107,5 @@ function readApkoConfig(path: string): ApkoConfig {
       if (isScalar(node) && node.type === "PLAIN" && /^0[0-7]+$/.test(node.source ?? "")) node.value = Number.parseInt(node.source ?? "", 8);
     },
   });
-  return parseApkoConfig(document.toJS({ maxAliasCount: 100 }), path);
+  return { config: parseApkoConfig(document.toJS({ maxAliasCount: 100 }), path), bytes: new TextEncoder().encode(text) };
 }

@@ -23,6 +23,8 @@ export interface LockSourceOptions {
   readonly snapshot?: string;
   readonly snapshotUrl: string;
   readonly anyVersion?: boolean;
+  /** The lock of an apko: source. */
+  readonly lockfile?: string;
 }
 
 /** A file of the host, and the path in the tree that it becomes. */
@@ -83,7 +85,8 @@ export function addLockOptions(command: Command): Command {
     .option("--offline", "for a lock: never use the network; what the cache lacks is an error")
     .option("--snapshot <timestamp>", "for a lock: where to look for files that the mirrors no longer have, YYYYMMDDTHHMMSSZ", parseTimestamp)
     .option("--snapshot-url <url>", "the archive of snapshots", "http://snapshot.debian.org")
-    .option("--any-version", "for a lock: take another mmdebstrap than the one that made it");
+    .option("--any-version", "for a lock: take another mmdebstrap than the one that made it")
+    .option("--lockfile <file>", "for apko: build from exactly what this lock lists, imgkit's or apko's own");
 }
 
 function parseTimestamp(text: string): string {

@@ -85,6 +85,32 @@ test("a configuration is a source like any other: tar, image, disk, ls; 0750 is 
   expect(JSON.parse(fs.readFileSync(scratch.at("a.json"), "utf8")).inputs[0]).toMatchObject({ name: "apko:apko.yaml", kind: "file" });
 });
 
+test("a lock: written, built from with the index gone, and refused for another configuration; a build file names it", async () => {
+  const at = (...args: string[]) => imgkit(args, { cwd: scratch.path });
+  scratch.write("locked.yaml", "contents:\n  keyring: [test.rsa.pub]\n  repositories: [repo]\n  packages: [app]\narchs: [x86_64]\n");
+  expect(await at("lock", "apko:locked.yaml", "-o", "apko.lock.json")).toMatchObject({ code: 0, stderr: "" });
+  const plain = await at("rootfs", "apko:locked.yaml", ...epoch, "-o", "plain.tar");
+  fs.renameSync(scratch.at("repo/x86_64/APKINDEX.tar.gz"), scratch.at("index"));
+  try {
+    expectFailure(await at("rootfs", "apko:locked.yaml", ...epoch, "-o", "x.tar"), 2, /APKINDEX/);
+    const locked = await at("rootfs", "apko:locked.yaml", "--lockfile", "apko.lock.json", ...epoch, "-o", "locked.tar");
+    expect(locked.stdout.toString().split(" ")[0]).toBe(plain.stdout.toString().split(" ")[0]);
+    scratch.write(
+      "image.yaml",
+      "imgkit: build/1\nsource: apko:locked.yaml\nlock: apko.lock.json\narch: x86_64\nepoch: 1700000000\noutputs: {tar: built.tar}\n",
+    );
+    expect((await at("build", "image.yaml")).stdout.toString().split(" ")[0]).toBe(plain.stdout.toString().split(" ")[0]);
+  } finally {
+    fs.renameSync(scratch.at("index"), scratch.at("repo/x86_64/APKINDEX.tar.gz"));
+  }
+  fs.appendFileSync(scratch.at("locked.yaml"), "cmd: x\n");
+  expectFailure(
+    await at("rootfs", "apko:locked.yaml", "--lockfile", "apko.lock.json", ...epoch, "-o", "x.tar"),
+    2,
+    /the lock is of another configuration.*Write it again/,
+  );
+});
+
 describe("what is wrong is named", () => {
   const fails = async (text: string, cause: RegExp): Promise<void> => {
     scratch.write("bad.yaml", text);

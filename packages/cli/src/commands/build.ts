@@ -140,6 +140,7 @@ function steps(file: BuildFile, outputs: BuildFile["outputs"], folder: string, o
         tar,
         ...(mtree === undefined ? [] : ["--mtree", mtree]),
         ...tree,
+        ...(file.lock !== undefined && isApko(file.source) ? [`--lockfile=${file.lock}`] : []),
         ...(file.arch === undefined ? [] : [`--arch=${file.arch}`]),
         ...lockWords(options),
         ...registryWords(options),
@@ -154,9 +155,13 @@ function steps(file: BuildFile, outputs: BuildFile["outputs"], folder: string, o
   return out;
 }
 
+function isApko(source: string): boolean {
+  return source.startsWith("apko:");
+}
+
 /** The lock, where there is one, which must be of the source. */
 function sourceOf({ source, lock: path }: BuildFile): string {
-  if (path === undefined) return source;
+  if (path === undefined || isApko(source)) return source;
   const lock = readLock(path);
   if (lock === undefined) throw new CliError("BAD_BUILD_FILE", "there is no such lock", { path, hint: "Write it: imgkit lock FILE.yaml" });
   if (lock.source !== source) {
