@@ -54,7 +54,7 @@ export { type CopyEvent, type CopyOptions, type CopyReport, copyImage } from "./
 export { imageAsLayout, type ListingStore, layoutSource, layoutTarget } from "./registry/layout-medium.ts";
 export type { RawManifest } from "./registry/manifests.ts";
 export type { ImageSource, ImageTarget, RootName } from "./registry/medium.ts";
-export type { FetchInit, FetchResponse, Network, Patience } from "./registry/network.ts";
+export type { FetchInit, FetchReader, FetchResponse, Network, Patience } from "./registry/network.ts";
 export { formatReference, parseReference, type Reference, referenceTarget } from "./registry/reference.ts";
 export type { Repository } from "./registry/repository.ts";
 export { executionConfig, type ImageSettings } from "./settings.ts";

@@ -25,7 +25,7 @@ export interface RegistryOptions {
   readonly credentials?: CredentialsLookup;
   /** Registries (`HOST[:PORT]`) to be spoken to over plain HTTP. This machine's own are, where they do not speak HTTPS. */
   readonly plainHttp?: readonly string[];
-  /** By registry (`docker.io`): asked before it, in order. What they send is verified like everything. */
+  /** By registry (`docker.io`): asked before it, in order, for reading. What they send is verified like everything; their tags are believed. */
   readonly mirrors?: Readonly<Record<string, readonly Mirror[]>>;
   /** Default: five attempts, up to a minute apart; a minute without a KiB is a stall. */
   readonly patience?: Partial<Patience>;
