@@ -28,7 +28,7 @@ async function makeDisk(tree, epoch, engine) {
   const layout = await layoutDisk({ tree, epoch }, { arch: "x86-64" });
   const disk = new Uint8Array(layout.size);
   const { rootHash } = await writeDisk(layout, { writeAt: (offset, bytes) => disk.set(bytes, offset), truncate() {} }, { engine });
-  return { engine: engine.name, digest: sha256(disk), rootHash, erofs: sha256(await collect(streamSource(layout.fileSystem.source))) };
+  return { engine: engine.name, digest: sha256(disk), rootHash, erofs: sha256(await collect(streamSource(layout.pairs[0].fileSystem.source))) };
 }
 
 async function results() {
