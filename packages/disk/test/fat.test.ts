@@ -275,8 +275,11 @@ describe("what FAT cannot hold is refused with its path", () => {
     expect(() => createFat(esp, { volumeId, ...options })).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
   });
 
-  test("a root of 65,536 entries, which FAT32 has room for and FAT16 has not", () => {
-    const tree = Tree.from(Array.from({ length: 65_536 }, (_, i) => file(`F${i}`, { content: zeroSource(0) } as Partial<TreeNode>)));
+  test("a root of 65,535 entries, which FAT32 has room for and FAT16 has not", () => {
+    // A name of 254 characters takes 20 entries and its alias.
+    const long = Array.from({ length: 3120 }, (_, i) => `${"n".repeat(250)}${String(i).padStart(4, "0")}`);
+    const names = [...long, ...Array.from({ length: 15 }, (_, i) => `SHORT${i}`)];
+    const tree = Tree.from(names.map((name) => file(name, { content: zeroSource(0) } as Partial<TreeNode>)));
     expect(createFat(tree, { volumeId }).type).toBe(32);
     expect(() => createFat(tree, { volumeId, type: 16 })).toThrow(/the root has more entries than FAT16 allows \(field BPB_RootEntCnt/);
   });
