@@ -82,6 +82,28 @@ longBoot(
   1_200_000,
 );
 
+longBoot(
+  "with Secure Boot on, the firmware starts the kernel image that --secure-boot-key signed, and no other",
+  async () => {
+    fs.writeFileSync(scratch.at("init-signed"), firstProgram("/usr/bin/perl"), { mode: 0o755 });
+    const source = [await debianTar("bookworm-boot", packages), "--add", `usr/sbin/init=${scratch.at("init-signed")}`, ...unneeded];
+    const snakeoil = "/usr/share/ovmf/PkKek-1-snakeoil";
+    const passphrase = scratch.write("passphrase", "snakeoil\n");
+    const key = ["--secure-boot-key", `${snakeoil}.key`, "--secure-boot-cert", `${snakeoil}.pem`, "--secure-boot-passphrase-file", passphrase];
+    const make = async (name: string, ...more: string[]): Promise<string> => {
+      json(await here(["disk", ...source, ...epoch, "--cmdline", "console=ttyS0 panic=-1", ...more, "--json", "-o", scratch.at(name)]));
+      return scratch.at(name);
+    };
+    const signed = await boot(await make("signed.raw", ...key), { seconds: 300, secure: true });
+    expect(signed.log).toMatch(/secureboot: Secure boot enabled/);
+    expect(signed.log).toMatch(/^BOOTED-AND-READ\r?$/m);
+    const unsigned = await boot(await make("unsigned.raw"), { seconds: 120, secure: true, until: /Access Denied/ });
+    expect(unsigned.log).not.toMatch(/Linux version|BOOTED/);
+    expect(unsigned.log).toMatch(/Access Denied/);
+  },
+  1_200_000,
+);
+
 const check = `[Unit]
 RequiresMountsFor=/var /home
 After=multi-user.target

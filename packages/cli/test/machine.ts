@@ -21,6 +21,8 @@ export interface MachineOptions {
   readonly sectorSize?: 512 | 4096;
   /** Seconds until it is stopped. */
   readonly seconds: number;
+  /** Secure Boot is on, and the firmware trusts Debian's snakeoil certificate. */
+  readonly secure?: boolean;
   /** Whether what is written to the disk stays there. Default: it does not. */
   readonly keep?: boolean;
   /** It is stopped when the log has this. */
@@ -30,18 +32,20 @@ export interface MachineOptions {
 /** Boots a disk. A machine that never started its kernel's first program is started once more: firmware in software hangs at times. */
 export async function boot(disk: string, options: MachineOptions): Promise<Booted> {
   const first = await bootOnce(disk, options);
-  return first.ended || first.log.includes("Run /init") ? first : bootOnce(disk, options);
+  const { log, ended } = first;
+  return ended || options.until?.test(log) || log.includes("Run /init") ? first : bootOnce(disk, options);
 }
 
-async function bootOnce(disk: string, { sectorSize = 512, seconds, keep = false, until }: MachineOptions): Promise<Booted> {
+async function bootOnce(disk: string, { sectorSize = 512, seconds, keep = false, secure = false, until }: MachineOptions): Promise<Booted> {
   const variables = `${disk}.vars`;
-  fs.copyFileSync(`${firmware}/OVMF_VARS_4M.fd`, variables);
+  fs.copyFileSync(`${firmware}/OVMF_VARS_4M${secure ? ".snakeoil" : ""}.fd`, variables);
   const words = [
-    ...["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "1024"],
+    ...["-machine", secure ? "q35,smm=on" : "q35", ...(secure ? ["-global", "driver=cfi.pflash01,property=secure,value=on"] : [])],
+    ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "1024"],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot", "-nic", "none"],
     ...["-drive", `file=${disk},if=none,id=disk,format=raw,snapshot=${keep ? "off" : "on"}`],
     ...["-device", `virtio-blk-pci,drive=disk,logical_block_size=${sectorSize},physical_block_size=${sectorSize}`],
-    ...["-drive", `if=pflash,format=raw,unit=0,readonly=on,file=${firmware}/OVMF_CODE_4M.fd`],
+    ...["-drive", `if=pflash,format=raw,unit=0,readonly=on,file=${firmware}/OVMF_CODE_4M${secure ? ".secboot" : ""}.fd`],
     ...["-drive", `if=pflash,format=raw,unit=1,file=${variables}`],
   ];
   const machine = spawn("qemu-system-x86_64", words, { stdio: ["ignore", "pipe", "pipe"] });
