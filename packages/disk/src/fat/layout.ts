@@ -5,7 +5,7 @@ import type { DirectoryNode, FileNode, Tree, TreeNode } from "@imgkit/core";
 import { DiskError } from "../errors.ts";
 import { DIRECTORY_LIMIT, ENTRY_SIZE, FIRST_CLUSTER } from "./format.ts";
 import type { Geometry, Need } from "./geometry.ts";
-import { foldName, isShortName, longNameParts, makeAliases, nameFault } from "./names.ts";
+import { entryCount, foldName, makeAliases, nameFault } from "./names.ts";
 import { encodeTime, type FatTime } from "./time.ts";
 
 /** A file or directory; `cluster` is 0 until it is placed, and for what has no bytes. */
@@ -108,7 +108,7 @@ function nameChildren(folder: Folder, labelled: boolean): void {
   for (const [i, child] of children.entries()) child.alias = aliases[i] as string;
   // The root has its label where another directory has `.` and `..`.
   const own = node.path === "" ? (labelled ? 1 : 0) : 2;
-  const entries = children.reduce((sum, { name }) => sum + 1 + (isShortName(name) ? 0 : longNameParts(name).length), own);
+  const entries = children.reduce((sum, { name }) => sum + entryCount(name), own);
   folder.entryBytes = entries * ENTRY_SIZE;
   if (folder.entryBytes > DIRECTORY_LIMIT) {
     refuse(node, "entries", `at most ${DIRECTORY_LIMIT / ENTRY_SIZE}, long names counted`, `${entries}`, "Use more directories or shorter names.");

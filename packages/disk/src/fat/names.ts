@@ -5,7 +5,7 @@ import { LAST_LONG_ENTRY, LONG_UNITS } from "./format.ts";
 
 const SHORT = "[A-Z0-9!#$%&'()@^_`{}~-]";
 const shortPattern = new RegExp(`^(${SHORT}{1,8})(?:\\.(${SHORT}{1,3}))?$`);
-const shortCharacter = new RegExp(SHORT);
+const notShort = new RegExp(SHORT.replace("[", "[^"), "gu");
 /** A long name has at most so many UTF-16 units, and 20 entries. */
 const NAME_LIMIT = 255;
 export const MAX_LONG_ENTRIES: number = Math.ceil(NAME_LIMIT / LONG_UNITS);
@@ -22,6 +22,7 @@ export function nameFault(name: string): string | undefined {
 
 /** What names must not have in common within a directory: FAT tells names apart regardless of case. */
 export function foldName(name: string): string {
+  if (!/[^\u0000-\u007f]/.test(name)) return name.toUpperCase();
   return name.replace(/./gu, (character) => {
     const upper = character.toUpperCase();
     return upper.length === character.length ? upper : character;
@@ -48,7 +49,7 @@ function naturalAlias(name: string): string | undefined {
 function basis(name: string): { base: string; extension: string } {
   const bare = upperAscii(name).replace(/^\.+/, "");
   const dot = bare.lastIndexOf(".");
-  const plain = (text: string): string => [...text.replace(/[ .]/g, "")].map((c) => (shortCharacter.test(c) ? c : "_")).join("");
+  const plain = (text: string): string => text.replace(/[ .]/g, "").replace(notShort, "_");
   const base = plain(dot < 0 ? bare : bare.slice(0, dot));
   return { base: base === "" ? "_" : base, extension: dot < 0 ? "" : plain(bare.slice(dot + 1)).slice(0, 3) };
 }
@@ -86,6 +87,11 @@ export function isShortName(name: string): boolean {
 /** What binds long entries to their short name. */
 export function shortNameChecksum(shortName: Uint8Array): number {
   return shortName.reduce((sum, byte) => (((sum & 1) << 7) + (sum >> 1) + byte) & 0xff, 0);
+}
+
+/** Entries that a name takes in its directory. */
+export function entryCount(name: string): number {
+  return isShortName(name) ? 1 : 1 + Math.ceil(name.length / LONG_UNITS);
 }
 
 /** The parts of a long name in the order of the disk, the last one first: 26 bytes each. A NUL ends the name, ones fill the rest. */
