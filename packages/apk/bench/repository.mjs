@@ -20,8 +20,8 @@ async function member(nodes, isLast) {
 
 const KEY = "bench.rsa.pub";
 
-/** A key of its own for one repository: what it signs, and its public half as a file beside it. */
-export function makeSigner(folder) {
+/** A key of its own for one repository, its public half in a file there; signs `over`, and puts the signature before `body`. */
+function makeSigner(folder) {
   const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
   writeFileSync(join(folder, KEY), publicKey.export({ type: "spki", format: "pem" }));
   return async (body, over = body) => Buffer.concat([await member([file(`.SIGN.RSA256.${KEY}`, sign("sha256", over, privateKey))], false), body]);
@@ -49,38 +49,42 @@ function files({ name, installedSize }, seed) {
   return nodes;
 }
 
-/** Writes one package into its repository's folder, and returns its lines of the index. */
-async function writePackage(folder, signer, info, seed) {
+/** Writes one package into its repository's folder; what the index says of the file. */
+async function writePackage(folder, signed, info, seed) {
+  const { name, version, architecture, installedSize, depends, provides } = info;
   const data = await member(files(info, seed), true);
-  const { name, version, architecture, installedSize, depends = [], provides = [], installIf = [] } = info;
   const list = (key, values) => values.map((value) => `${key} = ${value}\n`).join("");
-  const own = `pkgname = ${name}\npkgver = ${version}\narch = ${architecture}\nsize = ${installedSize}\n`;
-  const lists = `${list("depend", depends)}${list("provides", provides)}${list("install_if", installIf.length > 0 ? [installIf.join(" ")] : [])}`;
-  const hash = createHash("sha256").update(data).digest("hex");
-  const control = await member([file(".PKGINFO", text(`${own}${lists}datahash = ${hash}\n`))], false);
-  const bytes = await signer(Buffer.concat([control, data]), control);
+  const about = `pkgname = ${name}\npkgver = ${version}\narch = ${architecture}\nsize = ${installedSize}\n${list("depend", depends)}${list("provides", provides)}`;
+  const control = await member([file(".PKGINFO", text(`${about}datahash = ${createHash("sha256").update(data).digest("hex")}\n`))], false);
+  const bytes = await signed(Buffer.concat([control, data]), control);
   writeFileSync(join(folder, `${name}-${version}.apk`), bytes);
-  const lines = [`C:Q1${createHash("sha1").update(control).digest("base64")}`, `P:${name}`, `V:${version}`, `A:${architecture}`];
-  lines.push(`S:${bytes.length}`, `I:${installedSize}`);
-  for (const [letter, values] of Object.entries({ D: depends, p: provides, i: installIf })) if (values.length > 0) lines.push(`${letter}:${values.join(" ")}`);
-  return `${lines.join("\n")}\n`;
+  return { checksum: `Q1${createHash("sha1").update(control).digest("base64")}`, size: bytes.length };
+}
+
+/** An index of nothing else than what was made. */
+function plainIndex(made) {
+  const paragraph = ([{ name, version, architecture, installedSize, depends, provides }, { checksum, size }]) =>
+    `C:${checksum}\nP:${name}\nV:${version}\nA:${architecture}\nS:${size}\nI:${installedSize}\nD:${depends.join(" ")}\np:${provides.join(" ")}\n`;
+  return [...made].map(paragraph).join("\n");
 }
 
 /**
- * Writes a repository of these packages, with `more` paragraphs in its index that have no package, and an apko.yaml that wants `world`.
- * @returns the path of the apko.yaml
+ * Writes a repository of these packages and an apko.yaml that wants `world`. `indexOf` makes the text of the index from what was made: for each
+ * package its file's checksum and size.
+ * @returns paths: of the apko.yaml, the index and the key
  */
-export async function writeRepository(folder, packages, world, more = []) {
+export async function writeRepository(folder, packages, world, indexOf = plainIndex) {
   const [{ architecture }] = packages;
   const place = join(folder, architecture);
   mkdirSync(place, { recursive: true });
-  const signer = makeSigner(folder);
-  const entries = [];
-  for (const [i, info] of packages.entries()) entries.push(await writePackage(place, signer, info, i + 1));
-  const index = await member([file("DESCRIPTION", text("bench")), file("APKINDEX", text(`${[...entries, ...more].join("\n")}\n`))], true);
-  writeFileSync(join(place, "APKINDEX.tar.gz"), await signer(index));
+  const signed = makeSigner(folder);
+  const made = new Map();
+  for (const [i, info] of packages.entries()) made.set(info, await writePackage(place, signed, info, i + 1));
+  const index = join(place, "APKINDEX.tar.gz");
+  writeFileSync(index, await signed(await member([file("DESCRIPTION", text("bench")), file("APKINDEX", text(indexOf(made)))], true)));
+  const key = join(folder, KEY);
+  const config = join(folder, "apko.yaml");
   // JSON is YAML.
-  const contents = { keyring: [join(folder, KEY)], repositories: [folder], packages: world };
-  writeFileSync(join(folder, "apko.yaml"), JSON.stringify({ contents, archs: [architecture] }));
-  return join(folder, "apko.yaml");
+  writeFileSync(config, JSON.stringify({ contents: { keyring: [key], repositories: [folder], packages: world }, archs: [architecture] }));
+  return { config, index, key };
 }

@@ -8,7 +8,7 @@ export function folderFetcher(base: string = "."): Fetcher {
   return {
     async open(place, name) {
       if (/^[a-z][a-z0-9+.-]*:\/\//.test(place)) {
-        throw new ApkError("UNSUPPORTED", "repositories are read from folders only", { path: place, hint: "Fetch the repository into a folder first." });
+        throw new ApkError("UNSUPPORTED", "not an address that is read", { path: place, expected: "a folder, http:// or https://" });
       }
       const path = place.startsWith("/") ? place : join(base, place);
       return openFile(name === "" ? path : join(path, name));

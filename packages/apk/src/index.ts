@@ -1,7 +1,7 @@
 export { type ApkFile, checkAgainstIndex, checkData, type OpenApkOptions, openApk } from "./apk-file.ts";
 export { type ApkoBuild, type ApkoBuildOptions, buildApko } from "./apko/build.ts";
 export { type ApkoConfig, type ApkoGroup, type ApkoPath, type ApkoUser, parseApkoConfig, parseArchitecture } from "./apko/config.ts";
-export type { Fetcher, OpenedFile } from "./apko/fetcher.ts";
+export type { Fetcher, OpenedFile, OpenOptions } from "./apko/fetcher.ts";
 export { type ApkoLock, formatApkoLock, type LockedApk, type LockedPart, parseApkoLock } from "./apko/lock.ts";
 export { lockApko, type MakeLockOptions } from "./apko/make-lock.ts";
 export { writeApkoTar } from "./apko/tar.ts";

@@ -205,7 +205,7 @@ describe("a repository that the test makes", () => {
       await expect(build(repo)).rejects.toThrow(expect.objectContaining({ code: "BAD_SIGNATURE" }));
       writeFileSync(join(folder, repo, "x86_64", "APKINDEX.tar.gz"), signed(indexFile([entry({ name: "a" })]), makeSigner("stranger.rsa.pub")));
       await expect(build(repo)).rejects.toThrow(expect.objectContaining({ code: "UNKNOWN_KEY" }));
-      await expect(build("https://example.invalid/repo")).rejects.toThrow(expect.objectContaining({ code: "UNSUPPORTED" }));
+      await expect(build("ftp://example.invalid/repo")).rejects.toThrow(expect.objectContaining({ code: "UNSUPPORTED" }));
     });
   });
 

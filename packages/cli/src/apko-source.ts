@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { type ApkoConfig, type ApkoLock, buildApko, parseApkoConfig, parseApkoLock, parseArchitecture } from "@imgkit/apk";
-import { folderFetcher, nodeGunzip, nodeRsa } from "@imgkit/apk/node";
+import { join } from "node:path";
+import { type ApkoConfig, type ApkoLock, buildApko, type Fetcher, parseApkoConfig, parseApkoLock, parseArchitecture } from "@imgkit/apk";
+import { folderFetcher, nodeGunzip, nodeRsa, webFetcher } from "@imgkit/apk/node";
 import { readError, statPath } from "@imgkit/bytes/node";
 import { spoolStream } from "@imgkit/core/node";
 import { isScalar, LineCounter, parseDocument, visit } from "yaml";
@@ -9,10 +10,16 @@ import { apkoImage } from "./apko-image.ts";
 import { digestPath } from "./digest.ts";
 import { CliError } from "./errors.ts";
 import type { Io } from "./io.ts";
+import { cacheFolder } from "./options.ts";
 import type { Progress } from "./progress.ts";
 import type { OpenedSource } from "./source.ts";
 
-export interface ApkoSourceOptions {
+export interface ApkoCacheOptions {
+  readonly cache?: string;
+  readonly offline?: boolean;
+}
+
+export interface ApkoSourceOptions extends ApkoCacheOptions {
   /** By any of its names. */
   readonly arch?: string;
   /** As OCI names it, where there is no `arch`. */
@@ -33,7 +40,7 @@ export async function openApko(spec: string, options: ApkoSourceOptions, epoch: 
     epoch,
     ...(lock === undefined ? {} : { lock }),
     ...(options.annotation === undefined ? {} : { annotations: options.annotation }),
-    fetcher: folderFetcher(),
+    fetcher: apkoFetcher(options, io),
     rsa: nodeRsa,
     gunzip: nodeGunzip,
     spool: (stream) => spoolStream(stream, io.temporary),
@@ -58,6 +65,22 @@ function architectureOf({ archs }: ApkoConfig, { arch, platform }: ApkoSourceOpt
 }
 
 const MAX_FILE = 1 << 20;
+
+/** Folders are read as they are; what is behind HTTP is kept in the cache, whose folder need not be known before. */
+export function apkoFetcher({ cache, offline }: ApkoCacheOptions, io: Io): Fetcher {
+  const folders = folderFetcher();
+  let web: Fetcher | undefined;
+  return {
+    open(place, name, limits) {
+      if (!/^https?:/.test(place)) return folders.open(place, name, limits);
+      const { env, signal } = io;
+      const proxy = env.http_proxy || env.HTTP_PROXY;
+      const folder = join(cacheFolder(cache === undefined ? {} : { cache }, io), "apk");
+      web ??= webFetcher({ cache: folder, offline: offline === true, signal, ...(proxy ? { proxy } : {}) });
+      return web.open(place, name, limits);
+    },
+  };
+}
 
 /** The file that `apko:FILE.yaml` names. */
 export function apkoPath(spec: string): string {

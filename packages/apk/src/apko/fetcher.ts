@@ -5,17 +5,24 @@ export interface OpenedFile extends ByteSource {
   close(): void;
 }
 
+export interface OpenOptions {
+  /** The most bytes that the file can have, where that is known: an endless body ends there. */
+  readonly maxSize?: number;
+}
+
 /** Where files are fetched from. `place` is as the configuration or lock names it, `name` is relative to it, or empty. */
 export interface Fetcher {
   /** @throws ApkError REPOSITORY_FAILED, BytesError NOT_FOUND when it is not to be had. */
-  open(place: string, name: string): Promise<OpenedFile>;
+  open(place: string, name: string, options?: OpenOptions): Promise<OpenedFile>;
 }
+
+const MAX_TEXT = 1 << 16;
 
 /** What a file of text holds, up to 64 KiB. */
 export async function readText(fetcher: Fetcher, place: string): Promise<string> {
-  const file = await fetcher.open(place, "");
+  const file = await fetcher.open(place, "", { maxSize: MAX_TEXT });
   try {
-    return new TextDecoder().decode(await file.read(0, Math.min(file.size, 1 << 16)));
+    return new TextDecoder().decode(await file.read(0, Math.min(file.size, MAX_TEXT)));
   } finally {
     file.close();
   }

@@ -19,6 +19,8 @@ export interface PlannedPackage {
   /** Where it is fetched from, as a `Fetcher` wants it. */
   readonly place: string;
   readonly file: string;
+  /** Bytes that it has at most, where that is known. */
+  readonly maxSize?: number;
   /** Holds it to what is known of it. @throws ApkError */
   check(apk: ApkFile, file: OpenedFile, name: string): Promise<void>;
 }
@@ -36,6 +38,9 @@ export interface PlanOptions {
   readonly gunzip?: Gunzip;
 }
 
+/** Bytes; the largest indexes have some tens of millions. */
+const MAX_INDEX = 1 << 28;
+
 /** A repository: where it is, and the tag that its packages are asked for by. */
 interface Place {
   readonly location: string;
@@ -50,7 +55,7 @@ export async function planFromRepositories({ contents }: ApkoConfig, architectur
   const places = [...new Set([...contents.buildRepositories, ...contents.repositories])].sort().map(parsePlace);
   const repositories: Repository[] = [];
   for (const { location, pin } of places) {
-    const file = await options.fetcher.open(location, `${architecture}/APKINDEX.tar.gz`);
+    const file = await options.fetcher.open(location, `${architecture}/APKINDEX.tar.gz`, { maxSize: MAX_INDEX });
     try {
       const gunzip = options.gunzip === undefined ? {} : { gunzip: options.gunzip };
       const { packages } = await readIndex(file, { trust, name: `${location}/${architecture}/APKINDEX.tar.gz`, ...gunzip });
@@ -61,13 +66,14 @@ export async function planFromRepositories({ contents }: ApkoConfig, architectur
   }
   const resolved = resolve([...new Set(contents.packages)].sort(), makeCatalogue(repositories, architecture));
   const packages = resolved.map(({ info, repository }): PlannedPackage => {
-    const { name, version, checksum } = info;
+    const { name, version, checksum, size } = info;
     return {
       name,
       version,
       checksum,
       place: places[repository]?.location ?? "",
       file: `${architecture}/${name}-${version}.apk`,
+      ...(size > 0 ? { maxSize: size } : {}),
       async check(apk, _file, label) {
         checkAgainstIndex(apk, info, label);
         await checkData(apk, label);

@@ -75,16 +75,16 @@ async function lock(spec: string, options: LockOptions, context: Context): Promi
 /** A lock in apko's own form. */
 async function lockApkoSource(source: string, output: string, options: LockOptions, { io }: Context): Promise<void> {
   const { formatApkoLock, lockApko } = await import("@imgkit/apk");
-  const { folderFetcher, nodeGunzip, nodeRsa } = await import("@imgkit/apk/node");
-  const { apkoPath, readApkoConfig } = await import("../apko-source.ts");
+  const { nodeGunzip, nodeRsa } = await import("@imgkit/apk/node");
+  const { apkoFetcher, apkoPath, readApkoConfig } = await import("../apko-source.ts");
   const path = apkoPath(source);
   const { config, bytes } = readApkoConfig(path);
   const progress = startProgress(io, "lock", options.progress && !options.quiet);
   let count = 0;
   const onPackage = (): void => progress.update(++count);
   const file = { name: basename(path), bytes };
-  const lock = await lockApko(config, { file, fetcher: folderFetcher(), rsa: nodeRsa, gunzip: nodeGunzip, sha256: nativeSha256, onPackage }).finally(() =>
-    progress.end(),
+  const lock = await lockApko(config, { file, fetcher: apkoFetcher(options, io), rsa: nodeRsa, gunzip: nodeGunzip, sha256: nativeSha256, onPackage }).finally(
+    () => progress.end(),
   );
   await writeFileAtomic(output, [new TextEncoder().encode(formatApkoLock(lock))]);
   const written = await digestPath(output);
