@@ -10,6 +10,8 @@ import { OciError } from "./errors.ts";
 
 const LOCK = ".imgkit-lock";
 const WRITER = ".imgkit-writer-";
+/** On its way to become one of them. */
+const OWNED = ".imgkit-owner-";
 const OWNER = "owner";
 
 /** Milliseconds. */
@@ -55,20 +57,21 @@ export async function markWriter(root: string): Promise<() => void> {
 
 /** The marks of processes that add blobs; to be asked while holding the lock. What dead ones left is removed. */
 export function writersOf(root: string): string[] {
-  const marks = readdirSync(root).filter((name) => name.startsWith(WRITER));
-  return marks.filter((name) => {
+  const alive = readdirSync(root).filter((name) => {
+    if (!name.startsWith(WRITER) && !name.startsWith(OWNED)) return false;
     const place = join(root, name);
     const owner = ownerOf(place);
     if (owner === undefined || isAlive(owner)) return owner !== undefined;
     rmSync(place, { recursive: true, force: true });
     return false;
   });
+  return alive.filter((name) => name.startsWith(WRITER));
 }
 
 /** A folder with our name in it. */
 function prepare(root: string): string {
   try {
-    const folder = mkdtempSync(join(root, ".imgkit-owner-"));
+    const folder = mkdtempSync(join(root, OWNED));
     writeFileSync(join(folder, OWNER), `${hostname()} ${process.pid}\n`);
     return folder;
   } catch (cause) {

@@ -149,8 +149,10 @@ describe("locks", () => {
   test("of a process that is gone is removed, and so is its writer's mark", async () => {
     const { path } = await withGarbage();
     locked(path, dead);
-    mkdirSync(join(path, ".imgkit-writer-abc"));
-    writeFileSync(join(path, ".imgkit-writer-abc/owner"), dead);
+    for (const name of [".imgkit-writer-abc", ".imgkit-owner-abc"]) {
+      mkdirSync(join(path, name));
+      writeFileSync(join(path, name, "owner"), dead);
+    }
     expect((await collectGarbage(path)).removed).toHaveLength(3);
     expect(readdirSync(path).sort()).toEqual(["blobs", "index.json", "oci-layout"]);
   });
