@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { sliceSource, streamSource } from "@imgkit/bytes";
+import { memorySource, sliceSource, streamSource } from "@imgkit/bytes";
 import { createOutput, openFile, writeFileAtomic } from "@imgkit/bytes/node";
 import type { Architecture } from "@imgkit/verity";
 import { describe, expect } from "vitest";
@@ -10,6 +10,7 @@ import { oracle, oracleRoot } from "../../../test/oracle.ts";
 import { type DiskInput, type DiskOptions, layoutDisk } from "../src/disk/layout.ts";
 import { type DiskDescription, writeDisk } from "../src/disk/write.ts";
 import { differences, epoch, mountedTree, run, scratch } from "./helpers.ts";
+import { makeKernel, makePe } from "./pe-helpers.ts";
 
 const seed = "c1b9d5a2-f162-11cf-9ece-0020afc76f16";
 
@@ -102,6 +103,66 @@ describe("disk/1 before the field's tools", () => {
       JSON.parse(run("systemd-dissect", "--json=short", `--root-hash=${hash}`, file));
     expect(dissect(disk.rootHash).mounts.find((mount) => mount.designator === "root")?.verity).toBe("yes");
     expect(() => dissect([...disk.rootHash].reverse().join(""))).toThrow();
+  });
+
+  describe("with everything that a disk can have", () => {
+    // A file of the fixture has names on both sides.
+    const whole = fixtureTree().map((node) => (node.path.startsWith("opt/") ? undefined : node));
+    const boot = { stub: memorySource(makePe()), linux: memorySource(makeKernel()), commandLine: "quiet", mtime: epoch };
+    const options = { arch: "x86-64", seed, boot, split: ["usr", "opt"], empty: { var: 3 << 20, home: 2 << 20 } } as const;
+    const everything = () => diskFile({ tree: whole, epoch }, options);
+
+    oracle(
+      "sgdisk",
+      "sfdisk",
+      "fsck.vfat",
+      "mdir",
+      "veritysetup",
+      "fsck.erofs",
+    )("every part is sound to the tool of its kind", async () => {
+      const { file, disk } = await everything();
+      const verdict = run("sgdisk", "-v", file);
+      expect(verdict).toContain("No problems found");
+      expect(verdict).not.toMatch(/Creating new GPT|Warning/);
+      expect(run("sfdisk", "-V", file)).toContain("No errors detected");
+      const { partitiontable } = JSON.parse(run("sfdisk", "--json", file));
+      const flags = (part: { attrs?: string }): string => part.attrs ?? "";
+      expect(partitiontable.partitions.map(flags)).toEqual(["", ...Array(6).fill("GUID:60"), "", ""]);
+      const parts = await Promise.all(disk.partitions.map((part) => cutOut(file, part)));
+      const [esp = ""] = parts;
+      run("fsck.vfat", "-n", esp);
+      expect(run("mdir", "-b", "-/", "-i", esp, "::")).toContain("::/EFI/BOOT/BOOTX64.EFI");
+      for (const { data, verity, rootHash } of disk.pairs) {
+        run("veritysetup", "verify", parts[data - 1] ?? "", parts[verity - 1] ?? "", rootHash);
+        run("fsck.erofs", parts[data - 1] ?? "");
+      }
+    });
+
+    // systemd takes no image with trees for both root and usr ("We only support one verity partition per image", dissect-image.c).
+    oracleRoot("systemd-dissect", "loop")("systemd-dissect finds all but opt by their types, and verity on the root", async () => {
+      const { file, disk } = await diskFile({ tree: whole, epoch }, { ...options, split: ["opt"] });
+      const { mounts } = JSON.parse(run("systemd-dissect", "--json=short", `--root-hash=${disk.rootHash}`, file));
+      const found = mounts.map(({ designator, verity }: { designator: string; verity: string | null }) => [designator, verity]);
+      expect(found.sort()).toEqual([
+        ["esp", null],
+        ["home", null],
+        ["root", "yes"],
+        ["root-verity", null],
+        ["var", null],
+      ]);
+    });
+
+    oracle("systemd-repart", "sfdisk")("the partitions esp, var and home have the UUIDs that systemd-repart derives from the seed", async () => {
+      const definitions = scratch();
+      for (const type of ["esp", "var", "home"])
+        writeFileSync(join(definitions, `${type}.conf`), `[Partition]\nType=${type}\nSizeMinBytes=10M\nSizeMaxBytes=10M\n`);
+      const theirs = join(scratch(), "repart.raw");
+      run("systemd-repart", "--empty=create", "--size=auto", "--dry-run=no", `--seed=${seed}`, `--definitions=${definitions}`, theirs);
+      const uuids = (file: string) =>
+        Object.fromEntries(JSON.parse(run("sfdisk", "--json", file)).partitiontable.partitions.map((p: { type: string; uuid: string }) => [p.type, p.uuid]));
+      const { file } = await everything();
+      expect(uuids(file)).toMatchObject(uuids(theirs));
+    });
   });
 
   oracle("systemd-repart", "sfdisk")("systemd-repart gives a disk of the same seed the same GUID", async () => {
