@@ -1,7 +1,7 @@
 // The level `fast`: the first match of four bytes and more is taken, the longer of two candidates.
 
 import { distanceTo, ENOUGH, extend, hash, MAX_DISTANCE, MAX_MATCH } from "./matches";
-import { PAIRS } from "./memory";
+import { HEADS4 } from "./memory";
 import { putLiteral, putMatch } from "./tokens";
 
 const BITS: u32 = 15;
@@ -9,7 +9,7 @@ const BITS: u32 = 15;
 /** The two newest positions with the hash of this word, the newest lowest. */
 @inline
 function pairOf(word: u32): u32 {
-  return PAIRS + (hash(word, BITS) << 2);
+  return HEADS4 + (hash(word, BITS) << 2);
 }
 
 @inline
@@ -18,7 +18,7 @@ function enter(pair: u32, entries: u32, at: u32): void {
 }
 
 export function forgetPairs(): void {
-  memory.fill(PAIRS, 0, 4 << BITS);
+  memory.fill(HEADS4, 0, 4 << BITS);
 }
 
 /** Enters the positions [from, to); four bytes must stand at each. */

@@ -2,7 +2,7 @@
 // with the same eight bytes and the four newest with the same four, by hash.
 
 import { distanceTo, ENOUGH, extend, hash, MAX_DISTANCE, MAX_MATCH, MIN_MATCH } from "./matches";
-import { FOURS, HEADS3, HEADS8, REACHES } from "./memory";
+import { HEADS3, HEADS4, HEADS8, REACHES } from "./memory";
 import { putLiteral, putMatch } from "./tokens";
 
 const BITS3: u32 = 13;
@@ -23,7 +23,7 @@ function head8(word: u64): u32 {
 
 @inline
 function fourOf(word: u32): u32 {
-  return FOURS + (hash(word, BITS4) << 3);
+  return HEADS4 + (hash(word, BITS4) << 3);
 }
 
 @inline
@@ -34,7 +34,7 @@ function enter(four: u32, entries: u64, at: u32): void {
 export function forgetFours(): void {
   memory.fill(HEADS3, 0, 2 << BITS3);
   memory.fill(HEADS8, 0, 2 << BITS8);
-  memory.fill(FOURS, 0, 8 << BITS4);
+  memory.fill(HEADS4, 0, 8 << BITS4);
 }
 
 /** Enters the positions [from, to); four bytes must stand at each. */

@@ -46,8 +46,7 @@ export const PAD: u32 = 64;
 /** The newest positions by hash, u16 each: of 3 bytes × 2^13, of 8 bytes × 2^14, of 4 bytes in fours × 2^14 or in pairs × 2^15. */
 export const HEADS3: u32 = 0x120000;
 export const HEADS8: u32 = 0x128000;
-export const FOURS: u32 = 0x130000;
-export const PAIRS: u32 = FOURS;
+export const HEADS4: u32 = 0x130000;
 /** Tokens, u32 each: at most one for each byte. */
 export const TOKENS: u32 = 0x150000;
 export const OUTPUT: u32 = 0x550000;

@@ -96,6 +96,22 @@ describe.each(levels)("%s", (level) => {
     );
   });
 
+  test("any input of up to 8 MiB does, structured, random and long runs by turns", async () => {
+    const part = fc.tuple(fc.constantFrom("structured", "random", "run"), fc.nat(4 * MIB), fc.integer({ min: 1, max: 1 << 30 }));
+    const parts = fc.array(part, { maxLength: 4 }).map((list) =>
+      join(
+        ...list.map(([kind, size, seed]) => {
+          if (kind === "run") return new Uint8Array(size).fill(seed);
+          return kind === "structured" ? sample(size, seed) : noise(size);
+        }),
+      ).subarray(0, 8 * MIB),
+    );
+    await fc.assert(
+      fc.asyncProperty(parts, (bytes) => inflatesEqual(bytes, level)),
+      { numRuns: process.env.IMGKIT_LONG === "1" ? 100 : 3 },
+    );
+  });
+
   oracle(
     "gzip",
     "pigz",
