@@ -26,13 +26,13 @@ export function makeSigner(name: string): Signer {
 }
 
 /** A file's entry in a ustar archive, written here anew: these archives have no entry of a root, and names without `./`. */
-function ustar(name: string, content: Uint8Array, link?: string): Buffer {
+function ustar(name: string, content: Uint8Array, link?: string, mode: number = /^\.(pre|post)-/.test(name) ? 0o755 : 0o644): Buffer {
   const header = Buffer.alloc(512);
   const octal = (value: number, at: number, length: number): void => {
     header.write(`${value.toString(8).padStart(length - 1, "0")}\0`, at, "latin1");
   };
   header.write(name, 0, "latin1");
-  octal(/^\.(pre|post)-/.test(name) ? 0o755 : 0o644, 100, 8);
+  octal(mode, 100, 8);
   octal(0, 108, 8);
   octal(0, 116, 8);
   octal(content.length, 124, 12);
@@ -53,8 +53,14 @@ function ustar(name: string, content: Uint8Array, link?: string): Buffer {
 }
 
 /** A gzip member with the tar of some files; only the last has the end of archive. */
-function member(files: Readonly<Record<string, string | Uint8Array>>, end: boolean, links: Readonly<Record<string, string>> = {}): Buffer {
+function member(
+  files: Readonly<Record<string, string | Uint8Array>>,
+  end: boolean,
+  links: Readonly<Record<string, string>> = {},
+  programs: Readonly<Record<string, Uint8Array>> = {},
+): Buffer {
   const entries = [
+    ...Object.entries(programs).map(([name, content]) => ustar(name, content, undefined, 0o755)),
     ...Object.entries(files).map(([name, content]) => ustar(name, Buffer.from(content))),
     ...Object.entries(links).map(([name, target]) => ustar(name, Buffer.alloc(0), target)),
   ];
@@ -96,12 +102,14 @@ export function makeApk(options: {
   readonly kind?: "RSA" | "RSA256";
   readonly files?: Readonly<Record<string, string>>;
   readonly links?: Readonly<Record<string, string>>;
+  /** Files of mode 0755. */
+  readonly programs?: Readonly<Record<string, Uint8Array>>;
   readonly change?: (text: string) => string;
   readonly alter?: (data: Buffer) => Buffer;
   readonly control?: Readonly<Record<string, string>>;
 }): MadeApk {
   const { name, signer, kind = "RSA256", files = { "usr/bin/hello": "#!/bin/sh\n" }, change = (text) => text, alter = (data) => data } = options;
-  const data = member(files, true, options.links);
+  const data = member(files, true, options.links, options.programs);
   const hash = createHash("sha256").update(data).digest("hex");
   const text = change(
     `# made by a test\npkgname = ${name}\npkgver = 1.0-r0\narch = x86_64\nsize = 10\ndepend = so:libc.so\ndepend = b>1\ndatahash = ${hash}\n`,

@@ -1,5 +1,7 @@
+import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { oracleRoot } from "../../../test/oracle.ts";
 import { entry, indexFile, makeApk, makeSigner, realData, signed, withRealData } from "../../apk/test/support.ts";
 import { epoch, expectFailure, here, imgkit, Scratch } from "./cli.ts";
 
@@ -84,6 +86,41 @@ test("a configuration is a source like any other: tar, image, disk, ls; 0750 is 
   expect((await run("cat", "disk.raw", "usr/bin/app")).toString()).toBe("app");
   expect(JSON.parse(fs.readFileSync(scratch.at("a.json"), "utf8")).inputs[0]).toMatchObject({ name: "apko:apko.yaml", kind: "file" });
 });
+
+oracleRoot("umoci", "runc", "busybox-static")(
+  "an image of a package with a program runs: its links, words, environment, folder and user",
+  async () => {
+    const signer = makeSigner("run.rsa.pub");
+    scratch.write("run.rsa.pub", signer.pem);
+    scratch.folder("run/x86_64");
+    const { bytes, checksum } = makeApk({
+      name: "busybox",
+      signer,
+      files: { "etc/busybox-paths.d/busybox": "/bin/sh\n/usr/bin/id\n", "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n" },
+      programs: { "bin/busybox": fs.readFileSync("/bin/busybox") },
+      change: (t) => t.replace(/depend = .*\n/g, ""),
+    });
+    fs.writeFileSync(scratch.at("run/x86_64/busybox-1.0-r0.apk"), bytes);
+    fs.writeFileSync(scratch.at("run/x86_64/APKINDEX.tar.gz"), signed(indexFile([entry({ name: "busybox", checksum })]), signer));
+    const settings =
+      "entrypoint:\n  command: /bin/sh -c 'echo $WHO at $(pwd) is $(id -u):$(id -g), $0 $1'\ncmd: it runs\nenvironment: {WHO: app}\nwork-dir: /home/app\n" +
+      "accounts:\n  run-as: app\n  users: [{username: app, uid: 1000}]\n  groups: [{groupname: app, gid: 1000}]\n";
+    scratch.write("run.yaml", `contents: {keyring: [run.rsa.pub], repositories: [run], packages: [busybox]}\narchs: [x86_64]\n${settings}`);
+    const made = await imgkit(["image", "apko:run.yaml", ...epoch, "-o", "run-oci:v1"], { cwd: scratch.path });
+    expect(made).toMatchObject({ code: 0, stderr: expect.stringContaining("recorded, and not run") });
+    const bundle = scratch.at("bundle");
+    execFileSync("umoci", ["unpack", "--image", `${scratch.at("run-oci")}:v1`, bundle], { stdio: "ignore" });
+    // The resources of the machine that tests are not the image's, and there is no terminal.
+    const config = JSON.parse(fs.readFileSync(`${bundle}/config.json`, "utf8"));
+    delete config.process.rlimits;
+    config.process.terminal = false;
+    fs.writeFileSync(`${bundle}/config.json`, JSON.stringify(config));
+    const name = `imgkit-apko-${process.pid}`;
+    const printed = execFileSync("runc", ["--root", scratch.at("runc"), "run", "--bundle", bundle, name], { encoding: "utf8" });
+    expect(printed).toBe("app at /home/app is 1000:1000, it runs\n");
+  },
+  60_000,
+);
 
 test("a lock: written, built from with the index gone, and refused for another configuration; a build file names it", async () => {
   const at = (...args: string[]) => imgkit(args, { cwd: scratch.path });
