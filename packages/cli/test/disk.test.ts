@@ -65,6 +65,17 @@ describe("what boots", () => {
     const verified = json(await here(["verify", out, "--root-hash", told.rootHash, "--json"]));
     expect([verified.ok, verified.ukis.length]).toEqual([true, 1]);
     json(await here(["verify", out, "--from", scratch.at("record.json"), "--json"]));
+    const said = (await here(["verify", out, "--root-hash", told.rootHash])).stdout.toString();
+    expect(said).toContain("  EFI/BOOT/BOOTX64.EFI on partition 1: its command line names the disk's root hashes\n");
+    // A disk whose command line was changed to another root hash, as an attacker would.
+    const forged = Buffer.from(bytes);
+    forged.write("0".repeat(64), told.esp.offset + bytes.subarray(told.esp.offset).indexOf(told.rootHash), "latin1");
+    fs.writeFileSync(scratch.at("forged.raw"), forged);
+    const refused = await here(["verify", scratch.at("forged.raw"), "--root-hash", told.rootHash]);
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toMatch(
+      /partition 1, EFI\/BOOT\/BOOTX64\.EFI: the command line names another root hash than the disk's \(roothash\) \(expected [0-9a-f]{64}, found 0{64}\)/,
+    );
   });
 
   test("can be given, and wins over what the tree has", async () => {

@@ -18,7 +18,11 @@ export async function verifyDiskTarget(path: string, options: VerifyOptions, pro
     });
     const verified = result.pairs
       .filter((pair) => pair.ok)
-      .map((pair) => `${pair.typeName}: root hash ${pair.rootHash}, partitions ${pair.data} and ${pair.verity}`);
+      .map((pair) => `${pair.mountPoint === "/opt" ? "opt" : pair.typeName}: root hash ${pair.rootHash}, partitions ${pair.data} and ${pair.verity}`);
+    const wrong = new Set(result.findings.filter(({ code }) => code === "COMMAND_LINE" || code === "ESP").map(({ partition }) => partition));
+    for (const { partition, path: program } of result.ukis) {
+      if (!wrong.has(partition)) verified.push(`${program} on partition ${partition}: its command line names the disk's root hashes`);
+    }
     const anchor =
       rootHash === undefined
         ? "the disk's own partition UUIDs only: it is consistent with itself (give --root-hash to hold it to a published one)"
