@@ -9,6 +9,7 @@ export {
   type OutputFile,
   type OutputFolder,
   outputError,
+  removeOnAbort,
   writeFileAtomic,
 } from "./output.node.ts";
 export { createPool, type Pool, type PoolProgram } from "./pool.node.ts";

@@ -56,6 +56,12 @@ export function abortPendingOutputs(): void {
   pending.clear();
 }
 
+/** Has `abortPendingOutputs` remove a path too, until the function that is returned is called. */
+export function removeOnAbort(path: string): () => void {
+  pending.add(path);
+  return () => pending.delete(path);
+}
+
 /**
  * Starts an output. Where a file is replaced, its permissions stay, and its owner if the host lets them.
  * @throws BytesError OUTPUT_FAILED: kind input when the folder does not exist or the path names a folder, kind system when
