@@ -7,7 +7,7 @@ import { type ObjectEntry, treeFromObject, writeTar } from "@imgkit/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { oracle, oracleRoot } from "../../../test/oracle.ts";
 import { startDockerRegistry } from "../../oci/test/registry/servers.ts";
-import { epoch, expectFailure, here, imgkit, json, Scratch } from "./cli.ts";
+import { epoch, expectFailure, finished, here, imgkit, json, Scratch, start } from "./cli.ts";
 
 const scratch = new Scratch("image-layers");
 afterAll(() => scratch.remove());
@@ -253,6 +253,22 @@ describe("gc", () => {
     const { manifests } = JSON.parse(fs.readFileSync(`${layout}/index.json`, "utf8"));
     expect(manifests).toHaveLength(4);
     expect(json(await here(["verify", `oci:${layout}`, "--json"])).findings).toEqual([]);
+  });
+
+  test.each(["SIGTERM", "SIGKILL"] as const)("a writer that %s ends in its middle does not keep garbage from being collected", async (signal) => {
+    const layout = await withGarbage();
+    const tree = scratch.folder("large");
+    fs.truncateSync(scratch.write("large/holes", "x"), 2 ** 31);
+    const child = start(["image", tree, "-o", layout, "--tag", "stopped", ...epoch]);
+    const end = finished(child);
+    const marks = (): string[] => fs.readdirSync(layout).filter((name) => name.startsWith("."));
+    for (let i = 0; i < 1000 && !marks().some((name) => name.startsWith(".blob")); i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(marks()).toContainEqual(expect.stringMatching(/^\.imgkit-writer-/));
+    child.kill(signal);
+    await end;
+    if (signal === "SIGTERM") expect(marks()).toEqual([]);
+    expect(json(await here(["gc", layout, "--json"])).removed).toHaveLength(3);
+    expect(marks().filter((name) => name.includes("writer"))).toEqual([]);
   });
 
   oracle("skopeo")("what stays is what skopeo copies", async () => {

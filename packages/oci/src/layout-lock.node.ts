@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSy
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { outputError } from "@imgkit/bytes/node";
+import { outputError, removeOnAbort } from "@imgkit/bytes/node";
 import { OciError } from "./errors.ts";
 
 const LOCK = ".imgkit-lock";
@@ -36,11 +36,13 @@ export async function withLayoutLock<T>(root: string, job: () => Promise<T>, opt
     rmSync(own, { recursive: true, force: true });
     throw error;
   }
+  const forget = removeOnAbort(place);
   try {
     return await job();
   } finally {
     // Out of the way first: a folder that is being emptied could be replaced by the next one's.
     renameSync(place, own);
+    forget();
     rmSync(own, { recursive: true, force: true });
   }
 }
@@ -51,7 +53,11 @@ export async function markWriter(root: string): Promise<() => void> {
     const own = prepare(root);
     const place = join(root, `${WRITER}${own.slice(own.lastIndexOf("-") + 1)}`);
     renameSync(own, place);
-    return () => rmSync(place, { recursive: true, force: true });
+    const forget = removeOnAbort(place);
+    return () => {
+      rmSync(place, { recursive: true, force: true });
+      forget();
+    };
   });
 }
 
