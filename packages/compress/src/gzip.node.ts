@@ -13,13 +13,13 @@ export interface NodeGzipOptions extends GzipOptions {
   readonly workers?: number;
 }
 
-// Threads start with the chunk after these: to start them costs as much as 3 chunks. Until they have started, this one goes on.
+// Threads start with the chunk after these: to start them costs as much as some 5 chunks. Until they have started, this one goes on.
 const CHUNKS_BEFORE_WORKERS = 8;
 /** Chunks at a thread: one that it compresses and one that waits for it. */
 const CHUNKS_PER_WORKER = 2;
 
 /**
- * As the portable `gzip`, the same bytes, by several threads. Memory: about 12 MiB for each.
+ * As the portable `gzip`, the same bytes, by several threads. Memory: about 13 MiB for each.
  * @throws RangeError for a number of workers that is not 1 to 64; CompressError WORKER_FAILED.
  */
 export function gzip(stream: ByteStream, options: NodeGzipOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
