@@ -16,10 +16,10 @@ const load = loadavg()[0];
 export const imgkit = [process.execPath, join(root, "packages", "cli", "bin", "imgkit.js")];
 
 /** Calls `use` with an empty folder, which goes when it ends. */
-export function withFolder(use) {
+export async function withFolder(use) {
   const folder = mkdtempSync(join(tmpdir(), "imgkit-bench-"));
   try {
-    return use(folder);
+    await use(folder);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -87,12 +87,13 @@ const slack = 0.75;
  * Prints a Markdown table: the ratio is the peer's wall time over the contender's, run by run; above 1 the contender is faster. A ratio
  * that is more than a quarter below what it must be fails the run.
  * @param {Record<string, readonly [must: number, reach: number]>} targets of ratios, by the row's first cell
+ * @param {{ compared?: boolean }} options `compared: false` where the rows are different jobs: no ratios
  */
-export function report(title, found, targets = {}) {
+export function report(title, found, targets = {}, { compared = true } = {}) {
   const [peer] = Object.values(found);
   const extra = Object.keys(peer[0].extra);
   const wanted = Object.keys(targets).length > 0;
-  const head = ["", "wall s", "CPU s", "peak MiB", ...extra, "ratio (spread)", ...(wanted ? ["must, reach"] : [])];
+  const head = ["", "wall s", "CPU s", "peak MiB", ...extra, ...(compared ? ["ratio (spread)"] : []), ...(wanted ? ["must, reach"] : [])];
   const lines = [`| ${head.join(" | ")} |`, `|${"---|".repeat(head.length)}`];
   for (const [name, figures] of Object.entries(found)) {
     const of = (get, digits) => (get(figures[0]) === undefined ? "" : median(figures.map(get)).toFixed(digits));
@@ -100,7 +101,7 @@ export function report(title, found, targets = {}) {
       const ratios = figures.map((run, i) => peer[i].wall / seconds(run));
       const ratio = figures === peer ? "" : `${median(ratios).toFixed(2)} (${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)})`;
       const verdict = wanted ? [judge(median(ratios), targets[label])] : [];
-      lines.push(`| ${[label, of(seconds, 2), ...cells, ratio, ...verdict].join(" | ")} |`);
+      lines.push(`| ${[label, of(seconds, 2), ...cells, ...(compared ? [ratio] : []), ...verdict].join(" | ")} |`);
     };
     row(name, (run) => run.wall, [of((run) => run.cpu, 2), of((run) => run.memory, 0), ...extra.map((key) => of((run) => run.extra[key], 0))]);
     if (figures[0].inside !== undefined) row(`${name}, without Node's start`, (run) => run.inside, ["", "", ...extra.map(() => "")]);

@@ -13,6 +13,12 @@ import { writeRepository } from "./repository.mjs";
 
 const program = [process.execPath, fileURLToPath(new URL("./resolve-index.mjs", import.meta.url))];
 const build = (out, config) => [...imgkit, "rootfs", `apko:${config}`, "--epoch", "0", "-q", "-o", join(out, "root.tar")];
+/** What the database of the tar that was built lists is what was resolved. */
+function requireInstalled(out, installed) {
+  const database = execFileSync("tar", ["-xOf", join(out, "root.tar"), "./usr/lib/apk/db/installed"], { encoding: "utf8", maxBuffer: 1 << 28 });
+  const found = database.match(/^P:.*$/gm) ?? [];
+  if (found.join() !== installed.map(({ name }) => `P:${name}`).join()) throw new Error(`not the packages that were resolved: ${found.length}`);
+}
 const megabytes = (packages) => Math.round(packages.reduce((sum, { installedSize }) => sum + installedSize, 0) / 1e6);
 
 /** Packages of 4 kB to 1 MB, each of which needs up to four of those before it. */
@@ -38,6 +44,7 @@ async function made(out) {
     "and 60 demands resolved": [...program, index, key, ...world],
     "imgkit rootfs apko:, to a tar": build(out, config),
   });
+  requireInstalled(out, installed);
   report(`A made repository of ${packages.length} packages; ${installed.length} of them installed, ${megabytes(installed)} MB`, found, {}, { compared: false });
 }
 
@@ -64,6 +71,7 @@ async function real(out) {
     [`and ${world.join(", ")} resolved`]: [...program, index, key, ...world],
     "imgkit rootfs apko:, to a tar, of stand-ins": build(out, standIns.config),
   });
+  requireInstalled(out, installed);
   report(`Alpine 3.16, ${packages.length} packages; ${installed.length} of them installed, ${megabytes(installed)} MB`, found, {}, { compared: false });
 }
 

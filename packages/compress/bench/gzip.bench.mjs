@@ -12,7 +12,7 @@ const own = fileURLToPath(new URL("./compress-file.mjs", import.meta.url));
 const best = "gzip/1 default, 2 threads";
 
 console.log(conditions());
-withFolder((out) => {
+await withFolder((out) => {
   const file = (name) => join(out, `${name.replaceAll(/\W/g, "-")}.gz`);
   const stock = (name, ...command) => [name, ["sh", "-c", `exec ${command.join(" ")} -n -c '${tar}' > '${file(name)}'`]];
   const ours = (name, level, threads) => [name, [process.execPath, own, tar, file(name), level, threads]];

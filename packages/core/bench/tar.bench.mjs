@@ -11,7 +11,7 @@ const epoch = "1700000000";
 const gnu = ["--sort=name", "--format=posix", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime", "--numeric-owner"];
 
 console.log(conditions());
-withFolder((out) => {
+await withFolder((out) => {
   const found = interleave({
     "GNU tar": ["tar", ...gnu, `--mtime=@${epoch}`, "--clamp-mtime", "--xattrs", "--xattrs-include=*", "-C", folder, "-cf", join(out, "gnu.tar"), "."],
     bsdtar: ["bsdtar", "--format=pax", "-C", folder, "-cf", join(out, "bsd.tar"), "."],

@@ -26,7 +26,7 @@ dd if=root.verity of=disk.raw bs=1M seek=$((start / 1048576)) conv=notrunc,fsync
 `;
 
 console.log(conditions());
-withFolder((out) => {
+await withFolder((out) => {
   writeFileSync(join(out, "peer.sh"), peer(out));
   const found = interleave({
     "mkfs.erofs + veritysetup + sgdisk + dd": ["bash", join(out, "peer.sh")],

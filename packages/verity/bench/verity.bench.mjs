@@ -54,8 +54,8 @@ function writeNoise(fd, size, filled, pieces) {
   closeSync(fd);
 }
 
-function bench({ title, file, make, command, inside, prefix = [] }) {
-  withFolder((out) => {
+async function bench({ title, file, make, command, inside, prefix = [] }) {
+  await withFolder((out) => {
     const data = file ?? join(out, "data");
     make?.(data);
     const hash = (name) => join(out, `${name.replaceAll(/\W/g, "-")}.hash`);
@@ -79,4 +79,4 @@ function bench({ title, file, make, command, inside, prefix = [] }) {
 
 const given = (process.env.FILES ?? "").split(" ").filter((file) => file !== "");
 console.log(conditions());
-for (const one of given.length > 0 ? given.map((file) => ({ title: basename(file), file })) : cases) bench(one);
+for (const one of given.length > 0 ? given.map((file) => ({ title: basename(file), file })) : cases) await bench(one);
