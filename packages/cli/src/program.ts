@@ -24,6 +24,7 @@ const commands: Readonly<Record<string, () => Promise<Adder>>> = {
   pull: async () => (await import("./commands/copy.ts")).addPull,
   copy: async () => (await import("./commands/copy.ts")).addCopy,
   inspect: async () => (await import("./commands/inspect.ts")).addInspect,
+  artifact: async () => (await import("./commands/artifact.ts")).addArtifact,
   tags: async () => (await import("./commands/registry.ts")).addTags,
   catalog: async () => (await import("./commands/registry.ts")).addCatalog,
   delete: async () => (await import("./commands/registry.ts")).addDelete,

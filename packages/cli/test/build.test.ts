@@ -222,7 +222,7 @@ describe("the table of members", () => {
   ];
   // What the file says once, for every step.
   const ofTheSource = ["--arch", "--annotation"];
-  const ofRegistries = ["--authfile", "--plain-http", "--ca", "--mirror"];
+  const ofRegistries = ["--authfile", "--plain-http", "--ca", "--cert-dir", "--mirror"];
   const ofTheLock = ["--cache", "--offline", "--snapshot", "--snapshot-url", "--any-version", "--lockfile"];
   const named = (members: Members): string[] => Object.entries(members).map(([name, { kind, option }]) => `--${kind === "yes" ? "no-" : ""}${option ?? name}`);
 

@@ -43,6 +43,7 @@ Examples:
   $ imgkit copy oci:layout:app docker-archive:app.tar:app:1.0 && docker load -i app.tar
   $ imgkit copy docker://debian oci:debian --platform linux/amd64 --platform linux/arm64`,
     )
+    .option("--referrers", "also copy what refers to it: signatures, SBOMs (from registries)")
     .action((from: string, to: string, options: TransferOptions) => transfer("copy", from, to, options, context));
   addTransferOptions(command);
 }

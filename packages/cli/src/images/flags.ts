@@ -8,6 +8,7 @@ export interface RegistryFlags {
   readonly authfile?: string;
   readonly plainHttp?: readonly string[];
   readonly ca?: readonly string[];
+  readonly certDir?: string;
   readonly mirror?: readonly RegistryMirror[];
 }
 
@@ -21,6 +22,7 @@ export function addRegistryOptions(command: Command): Command {
     .option("--authfile <file>", "credentials of registries (default: those of podman, skopeo and docker, in their order)")
     .option("--plain-http <host:port>", "speak plain HTTP to this registry (repeatable; on this machine it is done where needed)", collectText)
     .option("--ca <file>", "trust the certificates in this PEM file as well (repeatable)", collectText)
+    .option("--cert-dir <folder>", "*.crt to trust, and a pair *.cert and *.key to show, as skopeo and podman have it")
     .option("--mirror <registry=location>", "read the images of a registry from HOST[:PORT][/PATH] first (repeatable)", collectMirror);
 }
 
@@ -31,11 +33,12 @@ function collectMirror(text: string, before: readonly RegistryMirror[] | undefin
 }
 
 /** The words that say the same on another command line. */
-export function registryWords({ authfile, plainHttp = [], ca = [], mirror = [] }: RegistryFlags): string[] {
+export function registryWords({ authfile, plainHttp = [], ca = [], certDir, mirror = [] }: RegistryFlags): string[] {
   return [
     ...(authfile === undefined ? [] : [`--authfile=${authfile}`]),
     ...plainHttp.map((host) => `--plain-http=${host}`),
     ...ca.map((file) => `--ca=${file}`),
+    ...(certDir === undefined ? [] : [`--cert-dir=${certDir}`]),
     ...mirror.map(({ registry, location }) => `--mirror=${registry}=${location}`),
   ];
 }

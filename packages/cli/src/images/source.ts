@@ -23,6 +23,7 @@ import {
   type Platform,
   parsePlatform,
   type RegistryClient,
+  type Repository,
   readImageTree,
   referenceTarget,
   resolveDockerName,
@@ -55,6 +56,8 @@ export interface ImagePlace {
   readonly descriptor: Descriptor;
   /** Its tag, where it was found by one. */
   readonly tag: string | undefined;
+  /** Of an image in a registry. */
+  readonly repository?: Repository;
   close(): void;
 }
 
@@ -119,7 +122,7 @@ export async function openRemote(client: RegistryClient, text: string): Promise<
   const tag = reference.digest === undefined ? referenceTarget(reference) : reference.tag;
   const files = lateFiles(text, () => imageAsLayout(blobs, descriptor, text));
   const index: ImageIndex = { schemaVersion: 2, mediaType: MEDIA_INDEX, manifests: [descriptor] };
-  return { source: repository, layout: { files, blobs, index }, descriptor, tag, close() {} };
+  return { source: repository, layout: { files, blobs, index }, descriptor, tag, repository, close() {} };
 }
 
 /** As `openImagePlace`, for whoever looks at every file, and says itself what is wrong with them. */

@@ -1,17 +1,20 @@
-import { type CopyEvent, type CopyReport, copyImage, parsePlatform } from "@imgkit/oci";
+import { type CopyEvent, type CopyReport, copyImage, copyReferrers, type Descriptor, type ImageTarget, parsePlatform } from "@imgkit/oci";
 import type { Context } from "../context.ts";
-import { printJson, printLine } from "../io.ts";
+import { CliError } from "../errors.ts";
+import { type Io, printJson, printLine } from "../io.ts";
 import type { OutputOptions } from "../options.ts";
 import { formatBytes, type Progress, startProgress } from "../progress.ts";
 import { isRemote, referenceOf, registryClient } from "./client.ts";
 import type { RegistryFlags } from "./flags.ts";
-import { openImagePlace, openRemote } from "./source.ts";
+import { type ImagePlace, openImagePlace, openRemote } from "./source.ts";
 import { openImageTarget } from "./targets.ts";
 
 export interface TransferOptions extends OutputOptions, RegistryFlags {
   /** Of an index, only these images. */
   readonly platform?: readonly string[];
   readonly parallel?: number;
+  /** Also what refers to the image. */
+  readonly referrers?: boolean;
 }
 
 /** Copies an image from anywhere to anywhere, and says what it came to. `command` is the one that was typed. */
@@ -30,9 +33,10 @@ export async function transfer(command: string, from: string, to: string, option
           onProgress: summed(progress),
           signal: io.signal,
         });
+        const referrers = options.referrers === true ? await copyReferrersOf(place, report.descriptor, opened.target, io) : [];
         await opened.finish();
         progress.end();
-        await tell(command, from, opened.name, report, options, context);
+        await tell(command, from, opened.name, { report, referrers }, options, context);
       } finally {
         opened.abort();
       }
@@ -42,6 +46,12 @@ export async function transfer(command: string, from: string, to: string, option
   } finally {
     progress.end();
   }
+}
+
+/** @throws CliError USAGE where what refers to an image is not listed. */
+async function copyReferrersOf({ repository }: ImagePlace, { digest }: Descriptor, target: ImageTarget, io: Io): Promise<readonly Descriptor[]> {
+  if (repository !== undefined) return copyReferrers(repository, digest, target, { signal: io.signal });
+  throw new CliError("USAGE", "--referrers copies from registries: a layout has no list of them", { hint: "Leave it out." });
 }
 
 function platforms(names: readonly string[] = []): object {
@@ -64,13 +74,19 @@ function summed(progress: Progress): (event: CopyEvent) => void {
   };
 }
 
-async function tell(command: string, from: string, name: string, report: CopyReport, options: TransferOptions, { io }: Context): Promise<void> {
+interface Transferred {
+  readonly report: CopyReport;
+  readonly referrers: readonly Descriptor[];
+}
+
+async function tell(command: string, from: string, name: string, { report, referrers }: Transferred, options: TransferOptions, { io }: Context): Promise<void> {
   const { descriptor, copied, mounted, present, bytes } = report;
   const { digest, size, mediaType } = descriptor;
   if (options.json) {
-    await printJson(io, { command, source: from, target: { name, digest, size, mediaType }, blobs: { copied, mounted, present, bytes } });
+    await printJson(io, { command, source: from, target: { name, digest, size, mediaType }, blobs: { copied, mounted, present, bytes }, referrers });
   } else if (!options.quiet) {
     const counts = [`${copied} copied`, ...(mounted > 0 ? [`${mounted} mounted`] : []), ...(present > 0 ? [`${present} already there`] : [])];
+    for (const one of referrers) await printLine(io, `  referrer ${one.digest}  ${one.artifactType ?? "(no type)"}`);
     await printLine(io, `${digest}  ${name}  (blobs: ${counts.join(", ")}; ${formatBytes(bytes)})`);
   }
 }
