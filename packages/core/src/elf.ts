@@ -4,6 +4,7 @@
 import { type ByteSource, decodeName, sliceSource } from "@imgkit/bytes";
 
 const header = {
+  type: 0x10,
   machine: 0x12,
   programTable: [0x1c, 0x20],
   sectionTable: [0x20, 0x28],
@@ -18,6 +19,7 @@ const segment = { size: [32, 56], type: [0, 0], offset: [4, 8], address: [8, 16]
 
 const HEADER = 64;
 const MAGIC = [0x7f, 0x45, 0x4c, 0x46];
+const ET_DYN = 3;
 const SHT_NOBITS = 8;
 const PT_LOAD = 1;
 const PT_DYNAMIC = 2;
@@ -25,6 +27,7 @@ const PT_INTERP = 3;
 const DT_NEEDED = 1;
 const DT_STRTAB = 5;
 const DT_STRSZ = 10;
+const DT_SONAME = 14;
 const DT_RPATH = 15;
 const DT_RUNPATH = 29;
 /** A table or the names of one file are never larger. */
@@ -120,6 +123,10 @@ function stringAt(bytes: Uint8Array, from: number): string {
 export interface ElfLinks {
   /** Class, byte order and machine: files that may be linked with one another have the same. */
   readonly abi: string;
+  /** ET_DYN: a library, or a program that can stand anywhere. */
+  readonly shared: boolean;
+  /** DT_SONAME: the name under which others are linked with it. */
+  readonly soname: string | undefined;
   /** PT_INTERP: the dynamic linker's path. */
   readonly interpreter: string | undefined;
   /** DT_NEEDED: names of libraries, in their order. */
@@ -152,6 +159,8 @@ export async function readElfLinks(source: ByteSource): Promise<ElfLinks | undef
   const folders = (tag: number): string[] => texts(tag).flatMap((text) => text.split(":").filter((folder) => folder !== ""));
   return {
     abi,
+    shared: half(elf, view, header.type) === ET_DYN,
+    soname: texts(DT_SONAME)[0],
     interpreter: interpreter.length === 0 ? undefined : stringAt(interpreter, 0),
     needed: texts(DT_NEEDED),
     rpath: folders(DT_RPATH),

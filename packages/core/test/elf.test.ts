@@ -11,6 +11,8 @@ function readelf(file: string): object {
   const shown = execFileSync("readelf", ["-W", "-d", "-l", file], { encoding: "utf8", env: { ...process.env, LC_ALL: "C" } });
   const all = (pattern: RegExp): string[] => [...shown.matchAll(pattern)].map((match) => match[1] ?? "");
   return {
+    shared: /^Elf file type is DYN/m.test(shown),
+    soname: all(/\(SONAME\).*\[(.*)\]/g)[0],
     interpreter: all(/interpreter: ([^\]]+)\]/g)[0],
     needed: all(/\(NEEDED\).*\[(.*)\]/g),
     rpath: all(/\(RPATH\).*\[(.*)\]/g).flatMap((path) => path.split(":")),
