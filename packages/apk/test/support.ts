@@ -100,7 +100,7 @@ export function makeApk(options: {
   readonly name: string;
   readonly signer?: Signer;
   readonly kind?: "RSA" | "RSA256";
-  readonly files?: Readonly<Record<string, string>>;
+  readonly files?: Readonly<Record<string, string | Uint8Array>>;
   readonly links?: Readonly<Record<string, string>>;
   /** Files of mode 0755. */
   readonly programs?: Readonly<Record<string, Uint8Array>>;

@@ -14,6 +14,7 @@ import { linkBusybox } from "./busybox.ts";
 import { type ApkoConfig, parseArchitecture } from "./config.ts";
 import type { Fetcher, OpenedFile } from "./fetcher.ts";
 import { apkoJson } from "./json.ts";
+import { writeLdCache } from "./ld-cache.ts";
 import type { ApkoLock } from "./lock.ts";
 import { changePaths } from "./paths.ts";
 import { type Plan, type PlannedPackage, type PlanOptions, planFromLock, planFromRepositories } from "./plan.ts";
@@ -185,16 +186,13 @@ class Builder {
     changePaths(root, config.paths);
     const packages = this.#brought.map(({ info }) => info);
     await linkBusybox(root, packages);
+    const uncached = await writeLdCache(root);
     root.file("etc/apk/repositories", lines([...new Set([...config.contents.repositories, ...config.contents.runtimeRepositories])].sort()));
-    return { tree: root.tree(), packages, findings: this.#findings(), config, close: () => this.close() };
+    return { tree: root.tree(), packages, findings: [...this.#findings(), ...(uncached === undefined ? [] : [uncached])], config, close: () => this.close() };
   }
 
   #findings(): string[] {
     const count = this.#scripts.length;
-    const out = count === 0 ? [] : [`${count} ${count === 1 ? "script of a package was" : "scripts of packages were"} recorded, and not run`];
-    const { root } = this;
-    if (root.get(root.resolve("etc/ld.so.conf")) !== undefined)
-      out.push("/etc/ld.so.cache is not written: programs find their libraries without it, more slowly");
-    return out;
+    return count === 0 ? [] : [`${count} ${count === 1 ? "script of a package was" : "scripts of packages were"} recorded, and not run`];
   }
 }
