@@ -103,7 +103,7 @@ describe("what boots", () => {
       ["--exclude", "boot", "--esp-size", "64M"],
       /--esp-size is for an EFI system partition, and there is no kernel in the tree\. Give --kernel FILE/,
     ],
-    ["a kernel and no stub", ["--exclude", "usr/lib/systemd"], /the disk is to boot, but there is no systemd's EFI stub\. .*--stub FILE/],
+    ["a kernel and no stub", ["--exclude", "usr/lib/systemd"], /the disk is to boot, but systemd's EFI stub is missing\. .*--stub FILE/],
     ["a command line with a root hash", ["--cmdline", "roothash=00"], /a command line that names a root hash/],
     ["a size that is no whole MiB", ["--var", "1000"], /--var.*whole MiB/],
     ["a folder that cannot be split off", ["--split", "etc"], /--split.*Expected usr, opt or usr,opt/],
@@ -216,7 +216,7 @@ describe("a ready image", () => {
     expect(json(await image(scratch.at("packed.erofs")))).toMatchObject({ fileSystem: "erofs", esp: null });
     const given = ["--kernel", scratch.at(`tree/${kernelPath}`), "--stub", scratch.at("tree/usr/lib/systemd/boot/efi/linuxx64.efi.stub")];
     expect(json(await image(scratch.at("packed.erofs"), ...given, ...initrd())).partitions).toHaveLength(3);
-    expectFailure(await image(scratch.at("packed.erofs"), ...given), 2, /there is no initrd/);
+    expectFailure(await image(scratch.at("packed.erofs"), ...given), 2, /but an initrd is missing\. Give --initrd FILE/);
   });
 
   oracle("mksquashfs")("of another file system has no map", async () => {

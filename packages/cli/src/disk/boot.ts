@@ -109,7 +109,7 @@ async function assemble(tree: Tree | undefined, release: string | undefined, epo
 }
 
 function missing(what: string, hint: string): CliError {
-  return new CliError("USAGE", `the disk is to boot, but there is no ${what.replace(/^an? /, "")}`, { hint: `Give ${hint}.` });
+  return new CliError("USAGE", `the disk is to boot, but ${what} is missing`, { hint: `Give ${hint}.` });
 }
 
 async function partOf({ from, source }: Part): Promise<BootPart> {
