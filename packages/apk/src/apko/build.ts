@@ -88,7 +88,7 @@ class Ahead {
       const planned = this.#left.shift();
       if (planned === undefined) break;
       const { place, file, maxSize } = planned;
-      const opened = this.#fetcher.open(place, file, maxSize === undefined ? {} : { maxSize });
+      const opened = this.#fetcher.open(place, file, { maxSize });
       // It is awaited in its turn.
       opened.catch(() => undefined);
       this.#opening.push(opened);
@@ -168,8 +168,8 @@ class Builder {
   /** What comes after the packages. */
   async finish(given: ApkoConfig, architecture: string): Promise<ApkoBuild> {
     const { root } = this;
-    // A file that two packages bring is listed by the one whose it is.
-    const isOwn = ({ node }: InstalledFile, info: PackageInfo): boolean => node.type !== "file" || root.origin(node.path)?.package === info;
+    // A file that two packages bring is listed by the one whose it is; one that was in the image before, by whoever brings it.
+    const isOwn = ({ node }: InstalledFile, info: PackageInfo): boolean => node.type !== "file" || (root.origin(node.path)?.package ?? info) === info;
     const entries = this.#brought.map(({ info, files }) =>
       installedEntry(
         info,

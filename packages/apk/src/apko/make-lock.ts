@@ -26,7 +26,7 @@ export async function lockApko(config: ApkoConfig, options: MakeLockOptions): Pr
     const plan = await planFromRepositories(config, architecture, options);
     for (const planned of plan.packages) {
       options.onPackage?.(planned.name);
-      const opened = await fetcher.open(planned.place, planned.file);
+      const opened = await fetcher.open(planned.place, planned.file, { maxSize: planned.maxSize });
       try {
         const label = `${planned.name}-${planned.version}.apk`;
         const apk = await openApk(opened, { name: label, ...(gunzip === undefined ? {} : { gunzip }) });

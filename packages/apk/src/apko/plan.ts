@@ -19,8 +19,8 @@ export interface PlannedPackage {
   /** Where it is fetched from, as a `Fetcher` wants it. */
   readonly place: string;
   readonly file: string;
-  /** Bytes that it has at most, where that is known. */
-  readonly maxSize?: number;
+  /** Bytes that it has at most. */
+  readonly maxSize: number;
   /** Holds it to what is known of it. @throws ApkError */
   check(apk: ApkFile, file: OpenedFile, name: string): Promise<void>;
 }
@@ -40,6 +40,8 @@ export interface PlanOptions {
 
 /** Bytes; the largest indexes have some tens of millions. */
 const MAX_INDEX = 1 << 28;
+/** Bytes of a package whose size nobody tells. */
+const MAX_PACKAGE = 2 ** 34;
 
 /** A repository: where it is, and the tag that its packages are asked for by. */
 interface Place {
@@ -49,8 +51,7 @@ interface Place {
 
 /** The plan that the repositories' indexes come to. @throws ApkError for an index that cannot be trusted, or a world that cannot be had. */
 export async function planFromRepositories({ contents }: ApkoConfig, architecture: string, options: PlanOptions): Promise<Plan> {
-  const keys = new Map<string, string>();
-  for (const place of [...new Set(contents.keyring)].sort()) keys.set(baseName(place), await readText(options.fetcher, place));
+  const keys = await readKeys(contents.keyring, options.fetcher);
   const trust = { keys: new Map([...keys].map(([name, pem]) => [name, parsePublicKey(pem, name)])), rsa: options.rsa };
   const places = [...new Set([...contents.buildRepositories, ...contents.repositories])].sort().map(parsePlace);
   const repositories: Repository[] = [];
@@ -73,7 +74,7 @@ export async function planFromRepositories({ contents }: ApkoConfig, architectur
       checksum,
       place: places[repository]?.location ?? "",
       file: `${architecture}/${name}-${version}.apk`,
-      ...(size > 0 ? { maxSize: size } : {}),
+      maxSize: size > 0 ? size : MAX_PACKAGE,
       async check(apk, _file, label) {
         checkAgainstIndex(apk, info, label);
         await checkData(apk, label);
@@ -81,6 +82,17 @@ export async function planFromRepositories({ contents }: ApkoConfig, architectur
     };
   });
   return { keys, packages };
+}
+
+/** The keys by their file names, which signatures carry. */
+async function readKeys(places: readonly string[], fetcher: Fetcher): Promise<ReadonlyMap<string, string>> {
+  const keys = new Map<string, string>();
+  for (const place of [...new Set(places)].sort()) {
+    const [name, pem] = [baseName(place), await readText(fetcher, place)];
+    if ((keys.get(name) ?? pem) !== pem) throw new ApkError("BAD_CONFIG", "two keys of one name", { path: place, field: "contents.keyring", found: name });
+    keys.set(name, pem);
+  }
+  return keys;
 }
 
 /** The plan that a lock holds: no index is looked at, and nothing is resolved. */
@@ -95,12 +107,19 @@ export function planFromLock(lock: ApkoLock, architecture: string): Plan {
         checksum: one.checksum,
         place: one.url,
         file: "",
+        maxSize: roomFor(one.data.range),
         check: (apk, file, label) => checkLocked(apk, file, one, label),
       }),
     );
   if (packages.length === 0)
     throw new ApkError("BAD_CONFIG", "the lock has no package for the architecture", { expected: architecture, hint: "Write it again: imgkit lock" });
   return { keys, packages };
+}
+
+/** Up to the next MiB: of a package that is a little too large the range says more. */
+function roomFor(range: string): number {
+  const last = /-([0-9]+)$/.exec(range)?.[1];
+  return last === undefined ? MAX_PACKAGE : 2 ** 20 * (1 + Math.floor(Number(last) / 2 ** 20));
 }
 
 function baseName(place: string): string {

@@ -1,6 +1,6 @@
 // A package's files put into a root, by the rules of apko's pkg/tarfs: what two packages bring alike is one file; of two that differ,
 // the one whose package replaces the other stays; otherwise the image is refused. Owners are those of the image, 0:0, as apko has them.
-import { type ByteSource, streamSource, toHex } from "@imgkit/bytes";
+import { type ByteSource, encodeName, streamSource, toHex } from "@imgkit/bytes";
 import { type DirectoryNode, readTarEntries, type TreeNode } from "@imgkit/core";
 import { sha1 } from "@noble/hashes/legacy.js";
 import { ApkError } from "../errors.ts";
@@ -33,7 +33,7 @@ export async function installFiles(root: Root, info: PackageInfo, data: ByteSour
     // Hidden files at the top are the package's own, as in the control data of old packages.
     if (node.path === "" || (files.length === 0 && /^\.[^/]*$/.test(node.path))) continue;
     const digest = node.type === "directory" || node.type === "hardlink" ? undefined : await checked(node, checksums.get(node.path), name);
-    place(root, info, node, digest ?? "");
+    await place(root, info, node, digest ?? "");
     files.push({ node, sha1: digest });
   }
   return files;
@@ -49,24 +49,30 @@ function checksumOf(text: string, name: string, path: string): string {
 
 async function checked(node: TreeNode, expected: string | undefined, name: string): Promise<string> {
   const path = `${name}/${node.path}`;
-  const hash = sha1.create();
-  if (node.type === "file") for await (const chunk of streamSource(node.content, 1 << 20)) hash.update(chunk);
-  else if (node.type === "symlink") hash.update(new TextEncoder().encode(node.target));
-  else throw new ApkError("UNSUPPORTED", "a package with something else than files, folders and links", { path, found: node.type });
-  const found = toHex(hash.digest());
+  const found = await sha1Of(node);
+  if (found === undefined) throw new ApkError("UNSUPPORTED", "a package with something else than files, folders and links", { path, found: node.type });
   if (expected !== undefined && expected !== found)
     throw new ApkError("CHECKSUM_MISMATCH", "a file is not what its package says", { path, field: CHECKSUM_RECORD, expected, found });
   return found;
 }
 
-function place(root: Root, info: PackageInfo, node: TreeNode, sha1: string): void {
+/** Of a file's content or a link's target, as hexadecimal digits. */
+async function sha1Of(node: TreeNode): Promise<string | undefined> {
+  const hash = sha1.create();
+  if (node.type === "file") for await (const chunk of streamSource(node.content, 1 << 20)) hash.update(chunk);
+  else if (node.type === "symlink") hash.update(encodeName(node.target));
+  else return undefined;
+  return toHex(hash.digest());
+}
+
+async function place(root: Root, info: PackageInfo, node: TreeNode, sha1: string): Promise<void> {
   const { path } = node;
   checkParents(root, info, path);
   if (node.type === "directory") placeFolder(root, { ...node, uid: 0, gid: 0 }, info);
-  else placeFile(root, info, { ...node, uid: 0, gid: 0 }, sha1);
+  else await placeFile(root, info, { ...node, uid: 0, gid: 0 }, sha1);
 }
 
-function placeFile(root: Root, info: PackageInfo, node: Exclude<TreeNode, DirectoryNode>, sha1: string): void {
+async function placeFile(root: Root, info: PackageInfo, node: Exclude<TreeNode, DirectoryNode>, sha1: string): Promise<void> {
   const { path } = node;
   const before = root.get(path);
   const own = { package: info, sha1 };
@@ -77,7 +83,8 @@ function placeFile(root: Root, info: PackageInfo, node: Exclude<TreeNode, Direct
     return;
   }
   const origin = root.origin(path);
-  // What the image itself has made has no origin.
+  // What the image itself has made has no origin: a key that a package brings as well is that key.
+  if (origin === undefined && node.type === "file" && before.type === "file" && (await sha1Of(before)) === sha1) return;
   if (origin === undefined || node.type === "hardlink" || before.type === "hardlink" || before.type === "directory")
     throw conflict(path, info, origin?.package);
   const same = origin.sha1 === sha1 && before.type === node.type;

@@ -15,6 +15,8 @@ interface Entry {
 }
 
 const NANO = 1_000_000_000n;
+/** Bytes of accounts, or of a list of links. */
+const MAX_TEXT = 1 << 24;
 
 /** A root file system that is being filled; links are followed inside of it only. */
 export class Root {
@@ -97,10 +99,16 @@ export class Root {
     this.put({ type: "symlink", ...this.meta(path, 0o777), target });
   }
 
-  /** The text of a file; undefined when there is none. */
+  /**
+   * The text of a file; undefined when there is none.
+   * @throws ApkError BAD_PACKAGE when it has more than 16 MiB; THROUGH_SYMLINK for links that lead in a circle.
+   */
   async text(path: string): Promise<string | undefined> {
     const node = this.get(this.resolve(path));
-    return node?.type === "file" ? new TextDecoder().decode(await node.content.read(0, node.content.size)) : undefined;
+    if (node?.type !== "file") return undefined;
+    const { size } = node.content;
+    if (size > MAX_TEXT) throw new ApkError("BAD_PACKAGE", "too large for a list", { path, expected: `at most ${MAX_TEXT} bytes`, found: String(size) });
+    return new TextDecoder().decode(await node.content.read(0, size));
   }
 
   meta(path: string, mode: number): { path: string; mode: number; uid: number; gid: number; mtime: bigint; xattrs: ReadonlyMap<string, Uint8Array> } {
