@@ -16,6 +16,8 @@ import { createErofs } from "../src/erofs/writer.ts";
 import { differences, epoch, mountedTree, run, save, scratch, uuid } from "./helpers.ts";
 
 const long = process.env.IMGKIT_LONG === "1";
+/** Of a test, in milliseconds: a long run draws many trees. */
+const timeout = long ? 900_000 : 60_000;
 const trees = arbitraryTree({ maxXattrs: 4, maxNodes: 60 });
 
 /** A tree with what random ones don't have: every prefix of xattrs, ACLs, a long value, shared ones, a large directory, identical files. */
@@ -80,21 +82,25 @@ describe("erofs/1 before the field's tools", () => {
     "mount",
     "getfattr",
     "loop",
-  )("the kernel and our reader see in each image of a random tree exactly that tree, and fsck.erofs and dump.erofs accept it", async () => {
-    await fc.assert(
-      fc.asyncProperty(trees, fc.integer({ min: 0, max: 2 ** 34 }), async (random, build) => {
-        const tree = decorated(random);
-        const image = await createErofs(tree, { epoch: build, uuid, volumeName: "random" });
-        const file = await save(image);
-        run("fsck.erofs", file);
-        expect(run("dump.erofs", "-s", "-S", file)).toMatch(new RegExp(`inode count: +${image.inodeCount}\n`));
-        expect(await mountedTree(file, (found) => differences(tree, found))).toEqual([]);
-        expect(await differences(tree, await readErofs(image))).toEqual([]);
-        rmSync(file);
-      }),
-      { numRuns: long ? 1000 : 60 },
-    );
-  });
+  )(
+    "the kernel and our reader see in each image of a random tree exactly that tree, and fsck.erofs and dump.erofs accept it",
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(trees, fc.integer({ min: 0, max: 2 ** 34 }), async (random, build) => {
+          const tree = decorated(random);
+          const image = await createErofs(tree, { epoch: build, uuid, volumeName: "random" });
+          const file = await save(image);
+          run("fsck.erofs", file);
+          expect(run("dump.erofs", "-s", "-S", file)).toMatch(new RegExp(`inode count: +${image.inodeCount}\n`));
+          expect(await mountedTree(file, (found) => differences(tree, found))).toEqual([]);
+          expect(await differences(tree, await readErofs(image))).toEqual([]);
+          rmSync(file);
+        }),
+        { numRuns: long ? 1000 : 60 },
+      );
+    },
+    timeout,
+  );
 
   oracleRoot(
     "fsck.erofs",
@@ -127,16 +133,20 @@ describe("erofs/1 before the field's tools", () => {
     "mount",
     "getfattr",
     "loop",
-  )(`a directory of ${long ? "100,000" : "5,000"} entries is the same once mounted`, async () => {
-    const meta = { mode: 0o600, uid: 1, gid: 2, mtime: 1_700_000_000_000_000_000n, xattrs: noXattrs };
-    const nodes = Array.from({ length: long ? 100_000 : 5_000 }, (_, i): TreeNode => ({ ...meta, type: "fifo", path: `d/${(i * 7919).toString(36)}` }));
-    const tree = Tree.from([{ ...meta, type: "directory", path: "" }, { ...meta, type: "directory", path: "d" }, ...nodes]);
-    const image = await createErofs(tree, { epoch, uuid });
-    const file = await save(image);
-    run("fsck.erofs", file);
-    expect(await mountedTree(file, (found) => differences(tree, found))).toEqual([]);
-    expect(await differences(tree, await readErofs(image))).toEqual([]);
-  });
+  )(
+    `a directory of ${long ? "100,000" : "5,000"} entries is the same once mounted`,
+    async () => {
+      const meta = { mode: 0o600, uid: 1, gid: 2, mtime: 1_700_000_000_000_000_000n, xattrs: noXattrs };
+      const nodes = Array.from({ length: long ? 100_000 : 5_000 }, (_, i): TreeNode => ({ ...meta, type: "fifo", path: `d/${(i * 7919).toString(36)}` }));
+      const tree = Tree.from([{ ...meta, type: "directory", path: "" }, { ...meta, type: "directory", path: "d" }, ...nodes]);
+      const image = await createErofs(tree, { epoch, uuid });
+      const file = await save(image);
+      run("fsck.erofs", file);
+      expect(await mountedTree(file, (found) => differences(tree, found))).toEqual([]);
+      expect(await differences(tree, await readErofs(image))).toEqual([]);
+    },
+    timeout,
+  );
 
   oracleRoot(
     "fsck.erofs",
@@ -190,26 +200,30 @@ describe("erofs/1 before the field's tools", () => {
     "mount",
     "getfattr",
     "setfattr",
-  )("our reader reads the images of mkfs.erofs: compact and extended inodes, inline data, shared xattrs", async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        arbitraryTree({ maxXattrs: 4, maxNodes: 40, maxNameLength: 254 }),
-        fc.constantFrom<string[]>([], ["-x1"], ["-Eforce-inode-compact"], ["-Enoinline_data"]),
-        async (tree, args) => {
-          const folder = scratch();
-          await materialise(tree, join(folder, "tree"));
-          const compact = args.includes("-Eforce-inode-compact");
-          run("mkfs.erofs", ...args, ...(compact ? ["--force-uid=1", "--force-gid=1"] : []), "-T1700000000", join(folder, "image"), join(folder, "tree"));
-          const source = openFile(join(folder, "image"));
-          const found = await readErofs(source);
-          const expected = tree.map((node) => ({ ...node, mtime: 1_700_000_000_000_000_000n, ...(compact ? { uid: 1, gid: 1 } : {}) }));
-          expect(await differences(expected, found)).toEqual([]);
-          source.close();
-        },
-      ),
-      { numRuns: long ? 300 : 25 },
-    );
-  });
+  )(
+    "our reader reads the images of mkfs.erofs: compact and extended inodes, inline data, shared xattrs",
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          arbitraryTree({ maxXattrs: 4, maxNodes: 40, maxNameLength: 254 }),
+          fc.constantFrom<string[]>([], ["-x1"], ["-Eforce-inode-compact"], ["-Enoinline_data"]),
+          async (tree, args) => {
+            const folder = scratch();
+            await materialise(tree, join(folder, "tree"));
+            const compact = args.includes("-Eforce-inode-compact");
+            run("mkfs.erofs", ...args, ...(compact ? ["--force-uid=1", "--force-gid=1"] : []), "-T1700000000", join(folder, "image"), join(folder, "tree"));
+            const source = openFile(join(folder, "image"));
+            const found = await readErofs(source);
+            const expected = tree.map((node) => ({ ...node, mtime: 1_700_000_000_000_000_000n, ...(compact ? { uid: 1, gid: 1 } : {}) }));
+            expect(await differences(expected, found)).toEqual([]);
+            source.close();
+          },
+        ),
+        { numRuns: long ? 300 : 25 },
+      );
+    },
+    timeout,
+  );
 
   oracle("mkfs.erofs")("images of mkfs.erofs with compressed or chunk-based files are refused by name", async () => {
     const folder = scratch();
@@ -230,13 +244,17 @@ describe("erofs/1 before the field's tools", () => {
     expect(await refusal("-zlz4", "-Eztailpacking")).toEqual(message(/compressed tails packed inline/));
   });
 
-  longTest()("an inode of 65,536 names has them all once mounted", async () => {
-    const meta = { mode: 0o600, uid: 1, gid: 2, mtime: 1_700_000_000_000_000_000n, xattrs: noXattrs };
-    const links = Array.from({ length: 0xffff }, (_, i): TreeNode => ({ ...meta, type: "hardlink", path: `l${i}`, target: "a" }));
-    const tree = Tree.from([{ ...meta, type: "directory", path: "" }, { ...meta, type: "fifo", path: "a" }, ...links]);
-    const image = await createErofs(tree, { epoch, uuid });
-    const file = await save(image);
-    expect(await mountedTree(file, (found) => differences(tree, found))).toEqual([]);
-    expect(await differences(tree, await readErofs(image))).toEqual([]);
-  });
+  longTest()(
+    "an inode of 65,536 names has them all once mounted",
+    async () => {
+      const meta = { mode: 0o600, uid: 1, gid: 2, mtime: 1_700_000_000_000_000_000n, xattrs: noXattrs };
+      const links = Array.from({ length: 0xffff }, (_, i): TreeNode => ({ ...meta, type: "hardlink", path: `l${i}`, target: "a" }));
+      const tree = Tree.from([{ ...meta, type: "directory", path: "" }, { ...meta, type: "fifo", path: "a" }, ...links]);
+      const image = await createErofs(tree, { epoch, uuid });
+      const file = await save(image);
+      expect(await mountedTree(file, (found) => differences(tree, found))).toEqual([]);
+      expect(await differences(tree, await readErofs(image))).toEqual([]);
+    },
+    timeout,
+  );
 });
