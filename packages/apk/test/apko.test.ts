@@ -116,6 +116,8 @@ describe("a repository that the test makes", () => {
     writeFileSync(join(folder, name, "x86_64", "APKINDEX.tar.gz"), signed(indexFile(entries), signer));
     return name;
   }
+  const made = (options: Partial<Parameters<typeof makeApk>[0]>): Buffer =>
+    makeApk({ name: "a", ...options, change: (t) => (options.change ?? ((same) => same))(t.replace(/depend = .*\n/g, "")) }).bytes;
   const build = (repo: string, more: object = {}, packages: readonly string[] = ["a"]): Promise<ApkoBuild> =>
     buildApko(parseApkoConfig({ contents: { keyring: ["test.rsa.pub"], repositories: [repo], packages }, ...more }, "apko.yaml"), options(folder));
 
@@ -169,24 +171,34 @@ describe("a repository that the test makes", () => {
   });
 
   describe("nothing is installed of", () => {
-    test.each<[what: string, packages: readonly Package[], cause: RegExp, alter?: (bytes: Buffer) => Buffer]>([
+    const sha1 = (text: string): string => createHash("sha1").update(text).digest("hex");
+    test.each<[what: string, given: Partial<Package>, code: string, cause: RegExp, alter?: (bytes: Buffer) => Buffer]>([
       [
-        "a package that is not the one in the index",
-        [{ name: "a" }],
-        /CHECKSUM|not the package that the index lists|not a gzip|damaged|datahash|truncated|ends too early/i,
-        () => makeApk({ name: "a", files: { evil: "x" } }).bytes,
+        "another package than the index lists",
+        {},
+        "CHECKSUM_MISMATCH",
+        /not the package that the index lists.*field checksum/,
+        () => made({ files: { evil: "x" } }),
       ],
-      ["a package of another name", [{ name: "a" }], /another package than the index lists.*expected a, found b/, () => makeApk({ name: "b" }).bytes],
-      [
-        "a package whose data was changed",
-        [{ name: "a" }],
-        /the data is not what the control member says/,
-        (bytes) => Buffer.concat([bytes, Buffer.alloc(512)]),
-      ],
-      ["a package with a path that leads out", [{ name: "a", files: { "../evil": "x" } }], /\.\./],
-      ["a package that writes to the root by ..", [{ name: "a", files: { "etc/../../evil": "x" } }], /\.\./],
-    ])("%s", async (_, packages, cause, alter) => {
-      await expect(build(repository(packages, alter))).rejects.toThrow(cause);
+      ["a package of another name", {}, "NOT_IN_INDEX", /field name; expected a, found b/, () => made({ name: "b" })],
+      ["a package of another version", {}, "NOT_IN_INDEX", /field version/, () => made({ change: (t) => t.replace("1.0-r0", "0.9-r0") })],
+      ["a package for another machine", {}, "NOT_IN_INDEX", /field architecture/, () => made({ change: (t) => t.replace("x86_64", "riscv64") })],
+      ["a package whose control data was changed", {}, "CHECKSUM_MISMATCH", /field checksum/, () => made({ change: (t) => `${t}depend = evil\n` })],
+      ["a package whose data was changed", {}, "CHECKSUM_MISMATCH", /field datahash/, (bytes) => Buffer.concat([bytes, Buffer.alloc(512)])],
+      ["a package that is cut off", {}, "CHECKSUM_MISMATCH", /field datahash/, (bytes) => bytes.subarray(0, bytes.length - 1)],
+      ["a package whose data has no hash", { change: (t) => t.replace(/datahash.*\n/, "") }, "BAD_PACKAGE", /field datahash/],
+      ["a package that lies about its data", { change: (t) => t.replace(/datahash = .{8}/, "datahash = 00000000") }, "CHECKSUM_MISMATCH", /field datahash/],
+      ["a package that lies about a file", { files: { "etc/x": "x" }, checksums: { "etc/x": sha1("y") } }, "CHECKSUM_MISMATCH", /a-1\.0-r0\.apk\/etc\/x.*SHA1/],
+      ["a package with a checksum that is none", { files: { "etc/x": "x" }, checksums: { "etc/x": "x".repeat(40) } }, "BAD_PACKAGE", /no SHA-1/],
+      ["a package with a path that leads out", { files: { "../evil": "x" } }, "BAD_PATH", /\.\./],
+      ["a package that writes to the root by ..", { files: { "etc/../../evil": "x" } }, "BAD_PATH", /\.\./],
+      ["a file in a link of the same package", { links: { "var/x": "/etc" }, programs: { "var/x/passwd": Buffer.from("evil") } }, "THROUGH_SYMLINK", /var\/x/],
+      ["a file where the image has another", { files: { "etc/apk/arch": "vax\n" } }, "FILE_CONFLICT", /the image itself and a-1\.0-r0/],
+      ["a folder where the image has a file", { files: { "etc/apk/world/": "" } }, "FILE_CONFLICT", /etc\/apk\/world/],
+      ["a control member without end", { control: { ".PKGINFO": new Uint8Array(70 << 20) } }, "BAD_PACKAGE", /too large for what it is/],
+    ])("%s", async (_, given, code, cause, alter) => {
+      const built = build(repository([{ ...given, name: "a" }], alter));
+      await expect(built).rejects.toThrow(expect.objectContaining({ code, message: expect.stringMatching(cause) }));
       expect(open).toBe(0);
     });
 
@@ -207,6 +219,23 @@ describe("a repository that the test makes", () => {
       await expect(build(repo)).rejects.toThrow(expect.objectContaining({ code: "UNKNOWN_KEY" }));
       await expect(build("ftp://example.invalid/repo")).rejects.toThrow(expect.objectContaining({ code: "UNSUPPORTED" }));
     });
+  });
+
+  test("a key that a package brings as well is that key, and the package lists it; another one of its name is refused", async () => {
+    const bringing = (pem: string): string =>
+      repository([{ name: "a", files: { "etc/": "", "etc/apk/": "", "etc/apk/keys/": "", "etc/apk/keys/test.rsa.pub": pem } }]);
+    const { tree, close } = await build(bringing(signer.pem));
+    expect(await text(tree, "etc/apk/keys/test.rsa.pub")).toBe(signer.pem);
+    expect(await text(tree, "usr/lib/apk/db/installed")).toMatch(/\nF:etc\/apk\/keys\n(M:.*\n)?R:test\.rsa\.pub\n/);
+    close();
+    await expect(build(bringing(`${signer.pem}\n`))).rejects.toThrow(expect.objectContaining({ code: "FILE_CONFLICT" }));
+    mkdirSync(join(folder, "other"), { recursive: true });
+    writeFileSync(join(folder, "other/test.rsa.pub"), makeSigner("x").pem);
+    const two = { contents: { keyring: ["test.rsa.pub", "other/test.rsa.pub"], packages: ["a"] } };
+    await expect(buildApko(parseApkoConfig(two, "apko.yaml"), options(folder))).rejects.toThrow(/two keys of one name/);
+    writeFileSync(join(folder, "large.pub"), Buffer.alloc(1 << 17));
+    const large = { contents: { keyring: ["large.pub"], packages: ["a"] } };
+    await expect(buildApko(parseApkoConfig(large, "apko.yaml"), options(folder))).rejects.toThrow(/large\.pub: more bytes than there can be/);
   });
 
   test("accounts, with homes, shadow entries and the user to run as", async () => {

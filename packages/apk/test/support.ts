@@ -52,17 +52,32 @@ function ustar(name: string, content: Uint8Array, link?: string, mode: number = 
   return Buffer.concat([header, content, Buffer.alloc(-content.length & 511)]);
 }
 
+/** The entry before a file's: a PAX record with the checksum that the package says it has. */
+function record(checksum: string): Buffer {
+  const body = ` APK-TOOLS.checksum.SHA1=${checksum}\n`;
+  const header = ustar("pax", Buffer.from(`${body.length + 2}${body}`));
+  header.write("x", 156, "latin1");
+  header.write("        ", 148, "latin1");
+  const sum = header.subarray(0, 512).reduce((total, byte) => total + byte, 0);
+  header.write(`${sum.toString(8).padStart(6, "0")}\0`, 148, "latin1");
+  return header;
+}
+
 /** A gzip member with the tar of some files; only the last has the end of archive. */
 function member(
   files: Readonly<Record<string, string | Uint8Array>>,
   end: boolean,
   links: Readonly<Record<string, string>> = {},
   programs: Readonly<Record<string, Uint8Array>> = {},
+  checksums: Readonly<Record<string, string>> = {},
 ): Buffer {
   const entries = [
-    ...Object.entries(programs).map(([name, content]) => ustar(name, content, undefined, 0o755)),
-    ...Object.entries(files).map(([name, content]) => ustar(name, Buffer.from(content))),
     ...Object.entries(links).map(([name, target]) => ustar(name, Buffer.alloc(0), target)),
+    ...Object.entries(programs).map(([name, content]) => ustar(name, content, undefined, 0o755)),
+    ...Object.entries(files).map(([name, content]) => {
+      const file = ustar(name, Buffer.from(content));
+      return checksums[name] === undefined ? file : Buffer.concat([record(checksums[name]), file]);
+    }),
   ];
   return gzipSync(Buffer.concat([...entries, Buffer.alloc(end ? 1024 : 0)]));
 }
@@ -102,14 +117,16 @@ export function makeApk(options: {
   readonly kind?: "RSA" | "RSA256";
   readonly files?: Readonly<Record<string, string | Uint8Array>>;
   readonly links?: Readonly<Record<string, string>>;
+  /** What the package says of its files: SHA-1s, in hexadecimal digits. */
+  readonly checksums?: Readonly<Record<string, string>>;
   /** Files of mode 0755. */
   readonly programs?: Readonly<Record<string, Uint8Array>>;
   readonly change?: (text: string) => string;
   readonly alter?: (data: Buffer) => Buffer;
-  readonly control?: Readonly<Record<string, string>>;
+  readonly control?: Readonly<Record<string, string | Uint8Array>>;
 }): MadeApk {
   const { name, signer, kind = "RSA256", files = { "usr/bin/hello": "#!/bin/sh\n" }, change = (text) => text, alter = (data) => data } = options;
-  const data = member(files, true, options.links, options.programs);
+  const data = member(files, true, options.links, options.programs, options.checksums);
   const hash = createHash("sha256").update(data).digest("hex");
   const text = change(
     `# made by a test\npkgname = ${name}\npkgver = 1.0-r0\narch = x86_64\nsize = 10\ndepend = so:libc.so\ndepend = b>1\ndatahash = ${hash}\n`,
