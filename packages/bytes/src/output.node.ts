@@ -230,6 +230,10 @@ export async function writeFileAtomic(path: string, stream: ByteStream): Promise
   }
 }
 
+function shellWord(text: string): string {
+  return /^[\w./+:@%-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
 // A folder of our own beside the final place: on the same file system, so that the rename is atomic, with a name that no other run has.
 function stage(path: string, final: string): string {
   const parent = dirname(final);
@@ -237,7 +241,7 @@ function stage(path: string, final: string): string {
     throw new BytesError("OUTPUT_FAILED", "the output's folder does not exist", {
       path,
       expected: `a folder ${parent}`,
-      hint: `Create it: mkdir -p ${parent}`,
+      hint: `Create it: mkdir -p ${shellWord(parent)}`,
     });
   }
   try {

@@ -42,6 +42,11 @@ describe("an output in a folder that", () => {
     expect(fs.existsSync(scratch.at("missing"))).toBe(false);
   });
 
+  test("is missing and has a space in its name: what to do is one word of a shell", async () => {
+    const [, args] = writers[0] ?? [];
+    expectFailure(await imgkit(args?.(scratch.at("not there", "out")) ?? []), 2, /mkdir -p '[^']+\/not there'$/m);
+  });
+
   test.each(writers)("is a file: %s", async (_, args) => {
     expectFailure(await imgkit(args(scratch.at("data", "out"))), 2, /data\/out: .*folder/);
   });

@@ -159,7 +159,7 @@ function choose(index: ImageIndex, platform: Platform | undefined): Descriptor {
   }
   // image-index.md: of several that match, the first is used; without a wish, several is a question that only the caller can answer.
   if (platform === undefined && found.length > 1) {
-    throw new OciError("AMBIGUOUS_REFERENCE", "the index holds images for several platforms", { found: clip(all), hint: "Name one platform." });
+    throw new OciError("AMBIGUOUS_REFERENCE", "the index holds images for several platforms", { found: clip(all), hint: "Name one: --platform OS/ARCH." });
   }
   return first;
 }

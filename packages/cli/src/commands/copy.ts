@@ -6,7 +6,7 @@ import { isImage } from "../images/source.ts";
 import { type TransferOptions, transfer } from "../images/transfer.ts";
 import { addOutputOptions, collectText } from "../options.ts";
 
-const places = "docker://REF, oci:DIR[:TAG], a layout's folder, oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME:TAG]";
+const places = "docker://REF, oci:DIR[:TAG], a layout's folder, oci-archive:FILE[:TAG]";
 
 function addTransferOptions(command: Command): Command {
   command
@@ -32,8 +32,8 @@ export function addCopy(program: Command, context: Context): void {
     .description(
       "Copies an image, an index or an artifact between registries, layouts and archives. Every byte is verified on its way, nothing is changed: the digest stays. Blobs that the target has are not sent; within a registry they are mounted.",
     )
-    .argument("<source>", places)
-    .argument("<target>", places)
+    .argument("<source>", `${places} or docker-archive:FILE[:NAME:TAG]`)
+    .argument("<target>", `${places} or docker-archive:FILE:NAME[:TAG]`)
     .addHelpText(
       "after",
       `

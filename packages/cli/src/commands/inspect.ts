@@ -171,6 +171,9 @@ function imageLines({ manifest, config }: Inspected): string[] {
   for (const variable of settings?.Env ?? []) say("env", variable);
   say("workdir", settings?.WorkingDir);
   say("user", settings?.User);
+  for (const port of Object.keys(settings?.ExposedPorts ?? {})) say("expose", port);
+  for (const path of Object.keys(settings?.Volumes ?? {})) say("volume", path);
+  say("stop signal", settings?.StopSignal);
   for (const [key, value] of Object.entries(settings?.Labels ?? {})) say("label", `${key}=${value}`);
   for (const [key, value] of Object.entries(manifest.annotations ?? {})) say("annotation", `${key}=${value}`);
   for (const { digest, size, mediaType } of manifest.layers) say("layer", `${digest}  ${formatBytes(size)}, ${mediaType}`);

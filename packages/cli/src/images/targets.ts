@@ -1,11 +1,15 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { BytesError } from "@imgkit/bytes";
 import { type ImageTarget, layoutTarget, type RegistryClient, referenceTarget, writeArchive } from "@imgkit/oci";
 import { createLayout, nodeEngines, openLayout, splitLayoutReference } from "@imgkit/oci/node";
 import { CliError } from "../errors.ts";
 import type { Io } from "../io.ts";
 import { checkRegularOutput, writeOutput } from "../outputs.ts";
 import { isRemote, referenceOf } from "./client.ts";
+
+/** What skopeo writes to and imgkit does not, and what is read only: `DIR:TAG` may begin with any other word. */
+const otherTransports = /^(apko|containers-storage|dir|docker|docker-daemon|mmdebstrap|ostree|sif|tarball):/;
 
 /** Where an image goes. */
 export interface OpenedTarget {
@@ -26,8 +30,7 @@ export async function openImageTarget(x: string, sourceTag: string | undefined, 
   if (isRemote(x)) return openRepository(referenceOf(x), sourceTag, client);
   const [, archive, reference = ""] = /^(oci-archive|docker-archive):(.*)$/s.exec(x) ?? [];
   if (archive !== undefined) return openArchive(archive as "oci-archive" | "docker-archive", reference, sourceTag, io);
-  const other = /^([a-z][a-z-]+):/.exec(x)?.[1];
-  if (other !== undefined && other !== "oci") {
+  if (otherTransports.test(x)) {
     throw new CliError("UNKNOWN_KIND", "not a place that images are written to", {
       path: x,
       expected: "docker://REF, oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE:NAME:TAG",
@@ -59,7 +62,7 @@ async function openArchive(kind: "oci-archive" | "docker-archive", reference: st
   }
   checkRegularOutput(path);
   const tag = kind === "oci-archive" ? (given ?? sourceTag ?? "latest") : "latest";
-  const folder = mkdtempSync(join(io.temporary, "imgkit-archive-"));
+  const folder = temporaryFolder(io);
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
   const layout = join(folder, "layout");
   const writer = await createLayout(layout);
@@ -79,4 +82,13 @@ async function openArchive(kind: "oci-archive" | "docker-archive", reference: st
       remove();
     },
   };
+}
+
+function temporaryFolder({ temporary }: Io): string {
+  try {
+    return mkdtempSync(join(temporary, "imgkit-archive-"));
+  } catch (cause) {
+    const hint = "Point TMPDIR at a folder with enough space.";
+    throw new BytesError("OUTPUT_FAILED", `a temporary folder cannot be made: ${(cause as Error).message}`, { path: temporary, cause, hint }, "system");
+  }
 }

@@ -31,7 +31,7 @@ async function verifyFiles(x: string, given: LayoutFiles, tag: string | undefine
   const verified = report.verified.map(
     (blob) => `${blob.digest}  ${blob.kind}, ${blob.size} bytes${blob.diffId === undefined ? "" : `, diff_id ${blob.diffId}`}`,
   );
-  const own = isRemote(x) ? "what the registry says now" : "the layout's own index";
+  const own = isRemote(x) ? "what the registry says now" : x.startsWith("docker-archive:") ? "the archive's own manifest.json" : "the layout's own index";
   const anchor = digest === undefined ? `${own} only: it is consistent with itself (give --digest to hold it to a published one)` : "the given digest";
   return { ok: report.ok, anchor, findings, verified, details: { images: report.images, verified: report.verified, findings: report.findings } };
 }

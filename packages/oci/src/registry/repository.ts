@@ -241,7 +241,7 @@ export class Repository implements ImageSource, ImageTarget {
   }
 
   #noSuchImage(name: string): OciError {
-    return new OciError("NO_SUCH_IMAGE", "the registry has no such image", { path: `${this.reference.registry}/${this.reference.repository}`, found: name });
+    return new OciError("NO_SUCH_IMAGE", "the registry has no such image", { path: `${this.reference.registry}/${this.reference.repository}`, expected: name });
   }
 }
 
