@@ -42,9 +42,9 @@ export async function readMember(source: ByteSource, start: number, limit: numbe
   return { start, end: start + (end ?? 0), bytes: await collect(parts) };
 }
 
-/** The files of a member; the tars in an .apk but the last have no end of archive. */
+/** The files of a member; the tars in an .apk but the last have no end of archive. Sparse files may not claim more than there is. */
 export async function memberTree(bytes: Uint8Array, path: string): Promise<Tree> {
-  const { tree } = await readTar(memorySource(bytes), { name: path, end: "optional" });
+  const { tree } = await readTar(memorySource(bytes), { name: path, end: "optional", limits: { totalSize: bytes.length } });
   return tree;
 }
 

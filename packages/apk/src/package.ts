@@ -95,8 +95,9 @@ class Draft {
 
   set(field: Field, text: string, line: number): void {
     if (lists.has(field)) {
-      const words = text.split(/[ \n]+/).filter((word) => word !== "");
-      this.values[field] = [...((this.values[field] as string[] | undefined) ?? []), ...words];
+      const list = (this.values[field] ?? []) as string[];
+      for (const word of text.split(" ")) if (word !== "") list.push(word);
+      this.values[field] = list;
       return;
     }
     if (Object.hasOwn(this.values, field)) throw this.bad(line, "a field that stands twice", { field });

@@ -1,7 +1,7 @@
 import { createHash, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { test } from "vitest";
 import type { PackageInfo } from "../src/index.ts";
 
@@ -61,6 +61,15 @@ function record(checksum: string): Buffer {
   const sum = header.subarray(0, 512).reduce((total, byte) => total + byte, 0);
   header.write(`${sum.toString(8).padStart(6, "0")}\0`, 148, "latin1");
   return header;
+}
+
+/** The tar of some files, with the end of archive. */
+export function tarOf(
+  files: Readonly<Record<string, string>>,
+  links: Readonly<Record<string, string>> = {},
+  checksums: Readonly<Record<string, string>> = {},
+): Buffer {
+  return gunzipSync(member(files, true, links, {}, checksums));
 }
 
 /** A gzip member with the tar of some files; only the last has the end of archive. */

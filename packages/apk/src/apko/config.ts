@@ -130,6 +130,13 @@ export function parseApkoConfig(document: unknown, name: string): ApkoConfig {
   };
 }
 
+/** A value in an error: whatever a YAML reader gives, circles and BigInts too. */
+function shown(value: unknown): string {
+  if (value === undefined || value === null) return "nothing";
+  if (typeof value === "object") return Array.isArray(value) ? "a list" : "a map";
+  return typeof value === "string" ? JSON.stringify(value.slice(0, 200)) : String(value).slice(0, 200);
+}
+
 type Members = Readonly<Record<string, unknown>>;
 
 class Reader {
@@ -144,7 +151,7 @@ class Reader {
       path: this.#name,
       field,
       expected,
-      found: JSON.stringify(found)?.slice(0, 200) ?? "nothing",
+      found: shown(found),
     });
   }
 

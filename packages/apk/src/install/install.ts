@@ -27,7 +27,7 @@ export async function installFiles(root: Root, info: PackageInfo, data: ByteSour
   const onRecord = (path: string, keyword: string, value: Uint8Array): void => {
     if (keyword === CHECKSUM_RECORD) checksums.set(path, checksumOf(new TextDecoder().decode(value), name, path));
   };
-  const { nodes } = await readTarEntries(data, { name, end: "optional", onRecord });
+  const { nodes } = await readTarEntries(data, { name, end: "optional", onRecord, limits: { totalSize: data.size } });
   const files: InstalledFile[] = [];
   for (const node of nodes) {
     // Hidden files at the top are the package's own, as in the control data of old packages.
