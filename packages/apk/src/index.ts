@@ -2,6 +2,7 @@ export { type ApkFile, checkAgainstIndex, checkData, type OpenApkOptions, openAp
 export { type ApkoBuild, type ApkoBuildOptions, buildApko } from "./apko/build.ts";
 export { type ApkoConfig, type ApkoGroup, type ApkoPath, type ApkoUser, parseApkoConfig, parseArchitecture } from "./apko/config.ts";
 export type { Fetcher, OpenedFile, OpenOptions } from "./apko/fetcher.ts";
+export { type ApkoFile, loadApkoConfig } from "./apko/include.ts";
 export { type ApkoLock, formatApkoLock, type LockedApk, type LockedPart, parseApkoLock } from "./apko/lock.ts";
 export { lockApko, type MakeLockOptions } from "./apko/make-lock.ts";
 export { writeApkoTar } from "./apko/tar.ts";

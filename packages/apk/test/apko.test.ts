@@ -11,6 +11,7 @@ import {
   type ApkoBuildOptions,
   buildApko,
   formatApkoLock,
+  loadApkoConfig,
   lockApko,
   parseApkoConfig,
   parseApkoLock,
@@ -353,6 +354,62 @@ describe("a configuration", () => {
       accounts: { runAs: "65532" },
       archs: ["amd64", "arm64"],
     });
+  });
+});
+
+describe("include", () => {
+  const load = (files: Readonly<Record<string, object>>) =>
+    loadApkoConfig("top.yaml", (path) => {
+      if (!Object.hasOwn(files, path)) throw new Error(`${path} is not there`);
+      return { document: files[path], bytes: Buffer.from(path) };
+    });
+
+  test("lists are one after the other, the innermost first; what stands once is the outer one's, and an entrypoint is whole", () => {
+    const { config, files } = load({
+      "top.yaml": { include: "mid.yaml", cmd: "top", contents: { packages: ["t"] }, environment: { A: "top" }, entrypoint: { "shell-fragment": "x" } },
+      "mid.yaml": { include: "low.yaml", "work-dir": "/mid", contents: { packages: ["m"] }, environment: { A: "mid", B: "mid" }, accounts: { "run-as": "m" } },
+      "low.yaml": {
+        cmd: "low",
+        "stop-signal": "SIGINT",
+        archs: ["x86_64"],
+        "vcs-url": "https://example.invalid@1",
+        contents: { packages: ["l"], repositories: ["r"], keyring: ["k"] },
+        environment: { B: "low", C: "low" },
+        entrypoint: { command: "/low" },
+        accounts: { "run-as": "l", users: [{ username: "l", uid: 1 }] },
+        annotations: { a: "low" },
+        paths: [{ path: "/x", type: "directory" }],
+        volumes: ["/v"],
+      },
+    });
+    expect(files.map(String)).toEqual(["top.yaml", "mid.yaml", "low.yaml"]);
+    expect(config).toEqual(
+      parseApkoConfig(
+        {
+          cmd: "top",
+          "work-dir": "/mid",
+          "stop-signal": "SIGINT",
+          archs: ["amd64"],
+          contents: { packages: ["l", "m", "t"], repositories: ["r"], keyring: ["k"] },
+          environment: { A: "top", B: "mid", C: "low" },
+          entrypoint: { "shell-fragment": "x" },
+          accounts: { "run-as": "m", users: [{ username: "l", uid: 1 }] },
+          annotations: { a: "low" },
+          paths: [{ path: "/x", type: "directory" }],
+          volumes: ["/v"],
+        },
+        "expected",
+      ),
+    );
+  });
+
+  test("of what is no path, of itself, or of too many is refused; an error names the file that it is in", () => {
+    const refused = (files: Readonly<Record<string, object>>, cause: RegExp): void =>
+      expect(() => load(files)).toThrow(expect.objectContaining({ code: "BAD_CONFIG", message: expect.stringMatching(cause) }));
+    refused({ "top.yaml": { include: ["a"] } }, /field include; expected a path/);
+    refused({ "top.yaml": { include: "a" }, a: { include: "top.yaml" } }, /^a: configurations that include one another/);
+    refused(Object.fromEntries(Array.from({ length: 20 }, (_, i) => [i === 0 ? "top.yaml" : `${i}`, { include: `${i + 1}` }])), /at most 16 files/);
+    refused({ "top.yaml": { include: "a" }, a: { contens: {} } }, /^a: .*field contens/);
   });
 });
 

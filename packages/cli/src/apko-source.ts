@@ -1,13 +1,14 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type ApkoConfig, type ApkoLock, buildApko, type Fetcher, parseApkoConfig, parseApkoLock, parseArchitecture } from "@imgkit/apk";
+import { type ApkoConfig, type ApkoFile, type ApkoLock, buildApko, type Fetcher, loadApkoConfig, parseApkoLock, parseArchitecture } from "@imgkit/apk";
 import { folderFetcher, nodeGunzip, nodeRsa, webFetcher } from "@imgkit/apk/node";
+import { memorySource } from "@imgkit/bytes";
 import { readError, statPath } from "@imgkit/bytes/node";
 import { spoolStream } from "@imgkit/core/node";
 import { isScalar, LineCounter, parseDocument, visit } from "yaml";
 import { apkoImage } from "./apko-image.ts";
-import { digestPath } from "./digest.ts";
+import { digestSource } from "./digest.ts";
 import { CliError } from "./errors.ts";
 import type { Io } from "./io.ts";
 import { cacheFolder } from "./options.ts";
@@ -48,7 +49,7 @@ export async function openApko(spec: string, options: ApkoSourceOptions, epoch: 
   });
   const { tree, findings, close } = built;
   const image = apkoImage(built.config, parseArchitecture(architecture).oci);
-  return { tree, findings, profile: "none", image, recorded: async () => ({ name: spec, kind: "file", ...(await digestPath(path)) }), close };
+  return { tree, findings, profile: "none", image, recorded: async () => ({ name: spec, kind: "file", ...(await digestSource(memorySource(bytes))) }), close };
 }
 
 function architectureOf({ archs }: ApkoConfig, { arch, platform }: ApkoSourceOptions, path: string): string {
@@ -89,7 +90,7 @@ export function apkoPath(spec: string): string {
 
 /** A lock, which must be of the configuration. */
 function readApkoLock(path: string, config: Uint8Array, name: string): ApkoLock {
-  const lock = parseApkoLock(readText(path), path);
+  const lock = parseApkoLock(new TextDecoder().decode(readBytes(path)), path);
   const found = `sha256-${createHash("sha256").update(config).digest("base64")}`;
   if (lock.config !== undefined && lock.config.checksum !== found) {
     const facts = {
@@ -104,21 +105,26 @@ function readApkoLock(path: string, config: Uint8Array, name: string): ApkoLock 
   return lock;
 }
 
-function readText(path: string): string {
+function readBytes(path: string): Uint8Array {
   try {
-    return readFileSync(path, "utf8");
+    return readFileSync(path);
   } catch (cause) {
     throw readError(path, cause);
   }
 }
 
-/** A configuration, and the bytes of its file. */
+/** A configuration with what it includes, and the bytes of its files one after the other. */
 export function readApkoConfig(path: string): { readonly config: ApkoConfig; readonly bytes: Uint8Array } {
+  const { config, files } = loadApkoConfig(path, readDocument);
+  return { config, bytes: Buffer.concat(files) };
+}
+
+function readDocument(path: string): ApkoFile {
   const size = statPath(path)?.size ?? 0;
   if (size > MAX_FILE) throw new CliError("USAGE", "too large for an apko configuration", { path, expected: `at most ${MAX_FILE} bytes`, found: String(size) });
-  const text = readText(path);
+  const bytes = readBytes(path);
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, customTags: [] });
+  const document = parseDocument(new TextDecoder().decode(bytes), { lineCounter: lines, uniqueKeys: true, customTags: [] });
   const [problem] = [...document.errors, ...document.warnings];
   if (problem !== undefined) {
     const { line, col } = lines.linePos(problem.pos[0]);
@@ -130,5 +136,5 @@ export function readApkoConfig(path: string): { readonly config: ApkoConfig; rea
       if (isScalar(node) && node.type === "PLAIN" && /^0[0-7]+$/.test(node.source ?? "")) node.value = Number.parseInt(node.source ?? "", 8);
     },
   });
-  return { config: parseApkoConfig(document.toJS({ maxAliasCount: 100 }), path), bytes: new TextEncoder().encode(text) };
+  return { document: document.toJS({ maxAliasCount: 100 }), bytes };
 }

@@ -1,9 +1,10 @@
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { oracleRoot } from "../../../test/oracle.ts";
 import { entry, indexFile, makeApk, makeSigner, realData, signed, withRealData } from "../../apk/test/support.ts";
-import { epoch, expectFailure, here, imgkit, Scratch } from "./cli.ts";
+import { epoch, expectFailure, here, imgkit, json, Scratch } from "./cli.ts";
 
 const scratch = new Scratch("apko");
 afterAll(() => scratch.remove());
@@ -148,6 +149,26 @@ test("a lock: written, built from with the index gone, and refused for another c
   );
 });
 
+test("what a configuration includes is part of it, of its lock, and of the record; relative to where the command runs", async () => {
+  const at = (...args: string[]) => imgkit(args, { cwd: scratch.path });
+  scratch.write("base.yaml", "contents:\n  keyring: [test.rsa.pub]\n  repositories: [repo]\n  packages: [lib]\ncmd: base\n");
+  scratch.write("top.yaml", "include: base.yaml\ncontents: {packages: [app]}\narchs: [x86_64]\n");
+  expect(await at("image", "apko:top.yaml", ...epoch, "-o", "included:v1", "--record", "included.json")).toMatchObject({ code: 0 });
+  const { image } = json(await at("inspect", "included:v1", "--json"));
+  expect(image.settings.Cmd).toEqual(["base"]);
+  const digest = createHash("sha256")
+    .update(fs.readFileSync(scratch.at("top.yaml")))
+    .update(fs.readFileSync(scratch.at("base.yaml")));
+  const hash = digest.digest();
+  expect(JSON.parse(fs.readFileSync(scratch.at("included.json"), "utf8")).inputs[0]).toMatchObject({ digest: `sha256:${hash.toString("hex")}` });
+  expect(await at("lock", "apko:top.yaml", "-o", "included.lock.json")).toMatchObject({ code: 0 });
+  const lock = JSON.parse(fs.readFileSync(scratch.at("included.lock.json"), "utf8"));
+  expect(lock.config).toEqual({ name: "top.yaml", checksum: `sha256-${hash.toString("base64")}` });
+  expect(lock.contents.packages.map(({ name }: { name: string }) => name)).toEqual(["lib", "app"]);
+  fs.appendFileSync(scratch.at("base.yaml"), "work-dir: /srv\n");
+  expectFailure(await at("rootfs", "apko:top.yaml", "--lockfile", "included.lock.json", ...epoch, "-o", "x.tar"), 2, /the lock is of another configuration/);
+});
+
 describe("what is wrong is named", () => {
   const fails = async (text: string, cause: RegExp): Promise<void> => {
     scratch.write("bad.yaml", text);
@@ -158,6 +179,7 @@ describe("what is wrong is named", () => {
   test("a file that is no YAML, that is not there, or an unknown member", async () => {
     await fails("contents: [", /bad\.yaml:\d+:\d+/);
     await fails("contens: {}\narchs: [x86_64]\n", /field contens/);
+    await fails("include: gone.yaml\narchs: [x86_64]\n", /gone\.yaml/);
     await fails("archs: [x86_64]\nlayering: {strategy: origin}\n", /layering is not supported/);
     expectFailure(await here(["rootfs", `apko:${scratch.at("gone.yaml")}`, ...epoch, "-o", scratch.at("x.tar")]), 2, /gone\.yaml/);
   });

@@ -80,7 +80,8 @@ const unsupported: Readonly<Record<string, string>> = {
 
 /**
  * Takes the document of an apko.yaml, as a YAML reader gives it, apart.
- * @throws ApkError BAD_CONFIG naming the member; UNSUPPORTED for what apko does and this version does not.
+ * @throws ApkError BAD_CONFIG naming the member; UNSUPPORTED for what apko does and this version does not, and for `include`, which
+ * `loadApkoConfig` follows.
  */
 export function parseApkoConfig(document: unknown, name: string): ApkoConfig {
   const read = new Reader(name);
