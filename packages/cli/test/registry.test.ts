@@ -212,3 +212,20 @@ test("an index that nobody chose from says how to choose", async () => {
     expect(await here(["image", scratch.at("app"), "-o", x, "--index", "--platform", platform, ...epoch])).toMatchObject({ code: 0 });
   expectFailure(await here(["ls", x]), 2, /linux\/amd64, linux\/arm64\)\. Name one: --platform OS\/ARCH\./);
 });
+
+test("an image that stands alone is refused under another platform than its own, by all who take --platform", async () => {
+  const x = `oci:${layout}:app`;
+  for (const args of [
+    ["inspect", x],
+    ["inspect", x, "--raw"],
+    ["ls", x],
+    ["cat", x, "opt/app"],
+    ["copy", x, `oci:${scratch.at("wrong")}`],
+    ["copy", x, `oci:${scratch.at("wrong")}`, "--platform", "linux/amd64"],
+    ["extract", x, scratch.at("wrong")],
+    ["verify", x, "--from", scratch.at("app"), ...epoch],
+  ])
+    expectFailure(await here([...args, "--platform", "linux/arm64"]), 2, /another platform.*expected linux\/arm64, found linux\/amd64/);
+  expect(fs.existsSync(scratch.at("wrong"))).toBe(false);
+  expect(await here(["copy", x, `oci:${scratch.at("right")}`, "--platform", "linux/amd64"])).toMatchObject({ code: 0 });
+});

@@ -7,7 +7,7 @@ import { blobPath } from "./digest.ts";
 import { OciError } from "./errors.ts";
 import { MAX_DOCUMENT } from "./json-read.ts";
 import { mediaRole } from "./media.ts";
-import { formatPlatform } from "./platform.ts";
+import { formatPlatform, requirePlatform } from "./platform.ts";
 import { type Descriptor, type ImageConfig, type ImageIndex, type ImageManifest, type Platform, REF_NAME } from "./types.ts";
 
 export const LAYOUT_FILE = "oci-layout";
@@ -103,7 +103,7 @@ export function resolveTag(index: ImageIndex, tag: string | undefined, path?: st
 }
 
 export interface LoadOptions {
-  /** Which image of an index is wanted; without it there must be only one. */
+  /** Which image of an index is wanted; without it there must be only one. What is no index must be for it. */
   readonly platform?: Platform;
   readonly sha256?: Sha256Engine;
 }
@@ -138,7 +138,9 @@ export async function loadImage(blobs: BlobReader, descriptor: Descriptor, optio
   if (mediaRole(config.mediaType) !== "config") {
     throw new OciError("MEDIA_TYPE_MISMATCH", "an artifact, not an image", { path: at.digest, field: "$.config.mediaType", found: config.mediaType });
   }
-  return { descriptor: at, manifest, config: parseConfig(await read(config), { path: config.digest }) };
+  const stated = parseConfig(await read(config), { path: config.digest });
+  if (options.platform !== undefined) requirePlatform(stated, options.platform, at.digest);
+  return { descriptor: at, manifest, config: stated };
 }
 
 function choose(index: ImageIndex, platform: Platform | undefined): Descriptor {

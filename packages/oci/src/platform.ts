@@ -1,6 +1,6 @@
 // Platforms are named as Go names them (GOOS, GOARCH), which image-spec's image-index.md asks for.
 import { OciError } from "./errors.ts";
-import type { Platform } from "./types.ts";
+import type { ImageConfig, Platform } from "./types.ts";
 
 const systems = [
   "aix",
@@ -71,6 +71,18 @@ export function checkPlatform(platform: Platform): Platform {
   }
   if (variant !== undefined && variants[architecture]?.test(variant) !== true) throw refusal(whole, `a variant that ${architecture} has`, variant);
   return platform;
+}
+
+/**
+ * Holds what an image's config says of its platform to the one that is wanted; where one of them has no variant, any will do.
+ * @throws OciError NO_SUCH_IMAGE
+ */
+export function requirePlatform(config: ImageConfig, wanted: Platform, path: string): void {
+  const { os, architecture, variant } = config;
+  const known = typeof variant === "string";
+  if (os === wanted.os && architecture === wanted.architecture && (!known || wanted.variant === undefined || variant === wanted.variant)) return;
+  const found = formatPlatform({ os, architecture, ...(known ? { variant } : {}) });
+  throw new OciError("NO_SUCH_IMAGE", "an image for another platform", { path, field: "$.os, $.architecture", expected: formatPlatform(wanted), found });
 }
 
 /** `OS/ARCH[/VARIANT]` */

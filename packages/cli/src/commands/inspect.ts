@@ -106,7 +106,8 @@ async function childrenOf(place: ImagePlace, descriptor: Descriptor): Promise<re
 async function readOne(place: ImagePlace, platform: string | undefined): Promise<Inspected> {
   const { descriptor } = place;
   const { blobs } = place.source;
-  if (mediaRole(descriptor.mediaType) === "index") return loadPlacedImage(place, platform === undefined ? undefined : parsePlatform(platform));
+  if (platform !== undefined) return loadPlacedImage(place, parsePlatform(platform));
+  if (mediaRole(descriptor.mediaType) === "index") return loadPlacedImage(place);
   const manifest = parseManifest(await readBlob(blobs, descriptor, { maxSize: MAX_DOCUMENT }), { path: descriptor.digest, mediaType: descriptor.mediaType });
   const isImage = mediaRole(manifest.config.mediaType) === "config";
   const config = isImage ? parseConfig(await readBlob(blobs, manifest.config, { maxSize: MAX_DOCUMENT }), { path: manifest.config.digest }) : undefined;
@@ -176,6 +177,10 @@ function imageLines({ manifest, config }: Inspected): string[] {
   say("stop signal", settings?.StopSignal);
   for (const [key, value] of Object.entries(settings?.Labels ?? {})) say("label", `${key}=${value}`);
   for (const [key, value] of Object.entries(manifest.annotations ?? {})) say("annotation", `${key}=${value}`);
-  for (const { digest, size, mediaType } of manifest.layers) say("layer", `${digest}  ${formatBytes(size)}, ${mediaType}`);
+  say("subject", manifest.subject?.digest);
+  for (const { digest, size, mediaType, annotations } of manifest.layers) {
+    const title = annotations?.["org.opencontainers.image.title"];
+    say("layer", `${digest}  ${formatBytes(size)}, ${mediaType}${title === undefined ? "" : `, ${title}`}`);
+  }
   return out;
 }

@@ -1,6 +1,5 @@
 import type { Tree } from "@imgkit/core";
-import { type BlobStore, type ExtendOptions, extendImage, formatPlatform, type Image, type LoadedImage, type Platform } from "@imgkit/oci";
-import { CliError } from "../errors.ts";
+import { type BlobStore, type ExtendOptions, extendImage, type Image, type LoadedImage, type Platform } from "@imgkit/oci";
 import type { Io } from "../io.ts";
 import type { RecordedFile } from "../record.ts";
 import type { RegistryFlags } from "./flags.ts";
@@ -26,7 +25,6 @@ export async function openBase(x: string, platform: Platform | undefined, flags:
   };
   try {
     const image = await loadPlacedImage(place, platform);
-    checkPlatform(x, image, platform);
     return {
       image,
       recorded: recordedImage(x, image),
@@ -42,13 +40,4 @@ export async function openBase(x: string, platform: Platform | undefined, flags:
     close();
     throw error;
   }
-}
-
-function checkPlatform(x: string, { config }: LoadedImage, wanted: Platform | undefined): void {
-  if (wanted === undefined) return;
-  const { os, architecture, variant } = config;
-  const sameVariant = wanted.variant === undefined || typeof variant !== "string" || variant === wanted.variant;
-  if (os === wanted.os && architecture === wanted.architecture && sameVariant) return;
-  const found = formatPlatform({ os, architecture, ...(typeof variant === "string" ? { variant } : {}) });
-  throw new CliError("USAGE", "the base is for another platform", { path: x, field: "--platform", expected: formatPlatform(wanted), found });
 }

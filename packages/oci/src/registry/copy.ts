@@ -1,12 +1,12 @@
 // An image from any medium to any other: blobs first, several at once, then what names them.
 import { readBlob } from "../blobs.ts";
-import { parseIndex, parseManifest } from "../check.ts";
+import { parseConfig, parseIndex, parseManifest } from "../check.ts";
 import { createDigester } from "../digest.ts";
 import { OciError } from "../errors.ts";
 import { encode } from "../image.ts";
 import { MAX_DOCUMENT } from "../json-read.ts";
 import { mediaRole } from "../media.ts";
-import { formatPlatform } from "../platform.ts";
+import { formatPlatform, requirePlatform } from "../platform.ts";
 import type { Descriptor, ImageIndex, Platform } from "../types.ts";
 import type { ImageSource, ImageTarget, RootName } from "./medium.ts";
 import { gate } from "./network.ts";
@@ -21,7 +21,7 @@ export interface CopyEvent {
 }
 
 export interface CopyOptions {
-  /** Of an index, the one image for this platform instead of the index. */
+  /** Of an index, the one image for this platform instead of the index. What is no index must be for it. */
   readonly platform?: Platform;
   /** Of an index, the images for these platforms: a new index, with a digest of its own, that lists no others. */
   readonly platforms?: readonly Platform[];
@@ -90,7 +90,12 @@ class Copy {
   async choose(root: Descriptor): Promise<Document> {
     const { platform, platforms } = this.#options;
     const bytes = await this.#read(root);
-    if ((platform === undefined && platforms === undefined) || mediaRole(root.mediaType) !== "index") return { descriptor: root, bytes };
+    const all = platform === undefined ? platforms : [platform];
+    if (all === undefined) return { descriptor: root, bytes };
+    if (mediaRole(root.mediaType) !== "index") {
+      await this.#requirePlatforms(root, bytes, all);
+      return { descriptor: root, bytes };
+    }
     const index = parseIndex(bytes, { path: root.digest, mediaType: root.mediaType });
     if (platform !== undefined) {
       const [descriptor] = matching(index, platform, root.digest);
@@ -101,6 +106,14 @@ class Copy {
     const digester = createDigester();
     digester.update(part);
     return { descriptor: { mediaType: root.mediaType, digest: digester.digest(), size: part.length }, bytes: part };
+  }
+
+  /** An image that stands alone must be for what is asked for; an artifact is for no platform. */
+  async #requirePlatforms({ digest, mediaType }: Descriptor, bytes: Uint8Array, wanted: readonly Platform[]): Promise<void> {
+    const { config } = parseManifest(bytes, { path: digest, mediaType });
+    if (mediaRole(config.mediaType) !== "config") return;
+    const stated = parseConfig(await readBlob(this.#from.blobs, config, { maxSize: MAX_DOCUMENT }), { path: config.digest });
+    for (const platform of wanted) requirePlatform(stated, platform, digest);
   }
 
   /** A manifest or index, after everything that it names. */

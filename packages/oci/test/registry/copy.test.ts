@@ -6,9 +6,12 @@ import {
   addLayer,
   archiveFiles,
   type BlobStore,
+  buildArtifact,
   buildImage,
   buildIndex,
   type CopyEvent,
+  type CopyOptions,
+  type CopyReport,
   copyImage,
   type Descriptor,
   imageAsLayout,
@@ -128,6 +131,21 @@ describe("copies", () => {
     expect(await some.blobs.has(images[0]?.digest ?? "")).toBe(false);
     const wrong = copyImage(from, undefined, layoutTarget(kept()), "t", { platform: parsePlatform("linux/s390x") });
     await expect(wrong).rejects.toMatchObject({ code: "NO_SUCH_IMAGE", facts: { found: "linux/amd64, linux/arm64" } });
+  });
+
+  test("an image that is in no index is copied for its own platform only, an artifact for any", async () => {
+    const { blobs, images } = await twoPlatforms();
+    const alone = { blobs, resolve: async () => images[1] ?? expect.fail() };
+    const copy = (options: CopyOptions): Promise<CopyReport> => copyImage(alone, undefined, layoutTarget(kept()), "t", options);
+    for (const name of ["linux/arm64", "linux/arm64/v8"]) expect((await copy({ platform: parsePlatform(name) })).descriptor.digest).toBe(images[1]?.digest);
+    const wrong = { code: "NO_SUCH_IMAGE", facts: { expected: "linux/amd64", found: "linux/arm64" } };
+    await expect(copy({ platform: parsePlatform("linux/amd64") })).rejects.toMatchObject(wrong);
+    await expect(copy({ platforms: ["linux/arm64", "linux/amd64"].map(parsePlatform) })).rejects.toMatchObject(wrong);
+    const artifact = await buildArtifact(blobs, { artifactType: "text/x", files: [] });
+    await blobs.put([artifact.bytes]);
+    const source = { blobs, resolve: async () => artifact.descriptor };
+    const copied = await copyImage(source, undefined, layoutTarget(kept()), "t", { platform: parsePlatform("linux/amd64") });
+    expect(copied.descriptor.digest).toBe(artifact.descriptor.digest);
   });
 
   test("progress tells each blob from its first byte to its last, and what became of it", async () => {
