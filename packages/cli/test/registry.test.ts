@@ -131,6 +131,8 @@ describe("a registry of the field", () => {
     const place = `${await start()}/team/app`;
     expectFailure(await here(["delete", `${place}@${digest}`]), 2, /--yes/);
     expectFailure(await here(["delete", place, "--yes"]), 2, /a tag or a digest/);
+    // Debian's distribution 2.8 cannot.
+    expectFailure(await here(["delete", `${place}:app`, "--yes"]), 2, /does not delete the tag.*DIGEST_INVALID.*NAME@DIGEST/);
     expect(await here(["delete", `${place}@${digest}`, "--yes"])).toMatchObject({ code: 0 });
     expectFailure(await here(["inspect", `docker://${place}:app`]), 2, /app/);
   });

@@ -1,4 +1,4 @@
-import { formatReference } from "@imgkit/oci";
+import { formatReference, OciError } from "@imgkit/oci";
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { CliError } from "../errors.ts";
@@ -66,7 +66,17 @@ async function remove(text: string, options: RegistryOptions, { io }: Context): 
   const name = reference.digest ?? reference.tag;
   if (name === undefined) throw new CliError("USAGE", "what is to be deleted is not named", { path: text, expected: "a tag or a digest" });
   if (options.yes !== true) throw new CliError("USAGE", "nothing was deleted", { path: text, hint: "Add --yes to delete it for good." });
-  await repository.deleteManifest(name);
+  try {
+    await repository.deleteManifest(name);
+  } catch (error) {
+    throw reference.digest === undefined && error instanceof OciError && error.code === "REGISTRY_REFUSED" ? tagStays(text, error) : error;
+  }
   if (options.json) await printJson(io, { command: "delete", target: formatReference(reference), deleted: name });
   else await printLine(io, `deleted ${formatReference(reference)}`);
+}
+
+/** distribution 2 deletes no tags, and calls them bad digests. */
+function tagStays(text: string, cause: OciError): CliError {
+  const hint = "Some delete by digest only, with all tags of the image: imgkit inspect shows the digest, then NAME@DIGEST.";
+  return new CliError("USAGE", "the registry does not delete the tag", { path: text, found: cause.facts.found ?? cause.message, cause, hint });
 }
