@@ -261,11 +261,19 @@ describe("a repository that the test makes", () => {
     expect(JSON.parse((await text(tree, "etc/apko.json")) ?? "").accounts).toEqual({
       "run-as": "1000",
       users: [
-        { username: "app", uid: 1000 },
+        { username: "app", uid: 1000, homedir: "/home/app" },
         { username: "svc", uid: 7, gid: 8, shell: "/bin/false", homedir: "/dev/null" },
       ],
       groups: accounts.groups,
     });
+    close();
+  });
+
+  test("beside a bundle of certificates stands its checksum, as sha256sum reads it", async () => {
+    const files = { "usr/": "", "usr/ssl/certs/ca-certificates.crt": "PEM\n" };
+    const { tree, close } = await build(repository([{ name: "a", files, links: { "etc/ssl": "/usr/ssl" } }]));
+    expect(await text(tree, "usr/ssl/certs/.ca-certificates.crt.sha256")).toBe(`${sha256(Buffer.from("PEM\n"))}  ca-certificates.crt\n`);
+    expect(tree.get("usr/ssl/certs/.ca-certificates.crt.sha256")).toMatchObject({ mode: 0o444 });
     close();
   });
 
@@ -278,7 +286,10 @@ describe("a repository that the test makes", () => {
       { path: "/srv/data", type: "permissions", uid: 9, permissions: 0o700, recursive: true },
     ];
     const { tree, close } = await build(repository([{ name: "a" }]), { paths });
+    expect(tree.get("srv")).toMatchObject({ uid: 0, gid: 0, mode: 0o750 });
     expect(tree.get("srv/data")).toMatchObject({ uid: 9, gid: 0, mode: 0o700 });
+    // One file has one mode.
+    expect(tree.get("usr/bin/again")).toMatchObject({ type: "file", mode: 0o755 });
     expect(tree.get("srv/data/empty")).toMatchObject({ type: "file", uid: 9, mode: 0o700 });
     expect(tree.get("srv/link")).toMatchObject({ type: "symlink", target: "data" });
     expect(tree.get("usr/bin/hello")).toMatchObject({ type: "hardlink", target: "usr/bin/again" });
@@ -323,8 +334,10 @@ describe("a configuration", () => {
     ["an architecture that is none", { archs: ["vax"] }, "BAD_CONFIG", /found vax/],
     ["a list for a map", { contents: [] }, "BAD_CONFIG", /contents; expected a map/],
     ["a package that is no text", { contents: { packages: [1] } }, "BAD_CONFIG", /contents\.packages\[0\]/],
-    ["a user with a colon", { accounts: { users: [{ username: "a:b" }] } }, "BAD_CONFIG", /without a colon/],
-    ["a user with a newline", { accounts: { users: [{ username: "a\nroot" }] } }, "BAD_CONFIG", /one line/],
+    ["a user with a colon", { accounts: { users: [{ username: "a:b", uid: 1 }] } }, "BAD_CONFIG", /without a colon/],
+    ["a user with a newline", { accounts: { users: [{ username: "a\nroot", uid: 1 }] } }, "BAD_CONFIG", /one line/],
+    ["a user with the number of root", { accounts: { users: [{ username: "a", uid: 0 }] } }, "BAD_CONFIG", /run-as: 0/],
+    ["a user without a number", { accounts: { users: [{ username: "a" }] } }, "BAD_CONFIG", /users\[0\]\.uid/],
     ["a number that is too large", { accounts: { users: [{ username: "a", uid: 2 ** 32 }] } }, "BAD_CONFIG", /4294967295/],
     ["a path of no kind", { paths: [{ path: "/x", type: "file" }] }, "BAD_CONFIG", /paths\[0\]\.type/],
     ["a link to nowhere", { paths: [{ path: "/x", type: "symlink" }] }, "BAD_CONFIG", /where the link leads/],

@@ -54,7 +54,7 @@ function parseAccount(line: string): Account {
   return { name, uid: Number(uid), gid: Number(gid), home, line };
 }
 
-function newAccount({ username, uid, gid = uid, shell = "/bin/sh", homedir = `/home/${username}` }: ApkoUser): Account {
+function newAccount({ username, uid, gid = uid, shell = "/bin/sh", homedir }: ApkoUser): Account {
   return { name: username, uid, gid, home: homedir, line: `${username}:x:${uid}:${gid}:Account created by apko:${homedir}:${shell}` };
 }
 

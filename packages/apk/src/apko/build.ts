@@ -10,6 +10,7 @@ import { Root } from "../install/root.ts";
 import type { PackageInfo } from "../package.ts";
 import { addAccounts } from "./accounts.ts";
 import { lines, linkDatabase, makeBase } from "./base.ts";
+import { writeBundleChecksums } from "./bundles.ts";
 import { linkBusybox } from "./busybox.ts";
 import { type ApkoConfig, parseArchitecture } from "./config.ts";
 import type { Fetcher, OpenedFile } from "./fetcher.ts";
@@ -184,6 +185,7 @@ class Builder {
     const config: ApkoConfig = runAs === undefined ? given : { ...given, accounts: { ...given.accounts, runAs } };
     root.file("etc/apko.json", apkoJson(config, architecture), 0o444);
     changePaths(root, config.paths);
+    await writeBundleChecksums(root);
     const packages = this.#brought.map(({ info }) => info);
     await linkBusybox(root, packages);
     const uncached = await writeLdCache(root);

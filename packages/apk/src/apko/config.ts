@@ -7,7 +7,8 @@ export interface ApkoUser {
   readonly uid: number;
   readonly gid?: number;
   readonly shell?: string;
-  readonly homedir?: string;
+  /** Default `/home/` and the name. */
+  readonly homedir: string;
 }
 
 export interface ApkoGroup {
@@ -140,12 +141,15 @@ function runAs(read: MemberReader, value: unknown): { runAs?: string } {
 
 function readUser(read: MemberReader, value: unknown, field: string): ApkoUser {
   const { username, uid, gid, shell, homedir } = read.members(value, field, ["username", "uid", "gid", "shell", "homedir"]);
+  const name = read.account(username, `${field}.username`);
+  const number = read.number(uid, `${field}.uid`);
+  if (number === 0) read.refuse(`${field}.uid`, "another number than 0, which run-as: 0 is for", uid);
   return {
-    username: read.account(username, `${field}.username`),
-    uid: read.number(uid ?? 0, `${field}.uid`),
+    username: name,
+    uid: number,
     ...read.id("gid", gid, `${field}.gid`),
     ...(shell === undefined ? {} : { shell: read.account(shell, `${field}.shell`) }),
-    ...(homedir === undefined ? {} : { homedir: read.account(homedir, `${field}.homedir`) }),
+    homedir: read.account(homedir ?? `/home/${name}`, `${field}.homedir`),
   };
 }
 

@@ -1,7 +1,7 @@
 // /etc/ld.so.cache, by apko's internal/ldso-cache: the new format of glibc's sysdeps/generic/dl-cache.h, version 1.1, little-endian, without
 // hardware capabilities and extensions. What ld.so(8) finds in it, it need not look for.
 import { ascii, encodeName, struct, u32le, u64le } from "@imgkit/bytes";
-import { readElfLinks } from "@imgkit/core";
+import { readElfLinks, type TreeNode } from "@imgkit/core";
 import { ApkError } from "../errors.ts";
 import type { Root } from "../install/root.ts";
 import { configuredFolders } from "./ld-conf.ts";
@@ -48,8 +48,7 @@ export async function writeLdCache(root: Root): Promise<string | undefined> {
   const libraries: Library[] = [];
   for (const folder of ["/lib", ...folders]) {
     for (const name of root.names(root.resolve(folder))) {
-      const path = root.resolve(`${folder}/${name}`);
-      const abi = await abiOf(root, path, name);
+      const abi = await abiOf(root.followed(`${folder}/${name}`), name);
       if (abi === undefined) continue;
       const flags = flagsOf.get(abi);
       if (flags === undefined) return `/etc/ld.so.cache is not written: ${folder}/${name} is for another machine than x86_64 and aarch64 (${abi})`;
@@ -66,9 +65,7 @@ export async function writeLdCache(root: Root): Promise<string | undefined> {
 }
 
 /** The ABI of a library that ld.so may look for by this name of a file; undefined when it is none, or has another name of its own. */
-async function abiOf(root: Root, path: string, name: string): Promise<string | undefined> {
-  const node = root.get(path);
-  const file = node?.type === "hardlink" ? root.get(node.target) : node;
+async function abiOf(file: TreeNode | undefined, name: string): Promise<string | undefined> {
   if (stemOf(name) === undefined || file?.type !== "file") return undefined;
   const links = await readElfLinks(file.content);
   if (links === undefined || !links.shared) return undefined;

@@ -32,6 +32,18 @@ export class Root {
     return this.#entries.get(path)?.node;
   }
 
+  /** What a path leads to when links of both kinds are followed. @throws ApkError THROUGH_SYMLINK for a circle. */
+  followed(path: string): TreeNode | undefined {
+    const seen = new Set<string>();
+    let node = this.get(this.resolve(path));
+    while (node?.type === "hardlink") {
+      if (seen.has(node.path)) throw new ApkError("THROUGH_SYMLINK", "links that lead in a circle", { path });
+      seen.add(node.path);
+      node = this.get(node.target);
+    }
+    return node;
+  }
+
   origin(path: string): Origin | undefined {
     return this.#entries.get(path)?.origin;
   }
@@ -50,6 +62,12 @@ export class Root {
     const names = new Set<string>();
     for (const path of this.#entries.keys()) if (path.startsWith(prefix) && path !== folder) names.add(path.slice(prefix.length).split("/")[0] ?? "");
     return [...names].sort();
+  }
+
+  /** A path, and all that stands below it. */
+  below(path: string): string[] {
+    const prefix = path === "" ? "" : `${path}/`;
+    return [path, ...[...this.#entries.keys()].filter((one) => one !== path && one.startsWith(prefix))];
   }
 
   /**
@@ -78,15 +96,15 @@ export class Root {
     return done.join("/");
   }
 
-  /** Makes a folder and those that it stands in, as far as they are missing: mode 0755, but the last, owner 0:0. */
-  folder(path: string, mode: number = 0o755): void {
+  /** Makes a folder and those that it stands in, as far as they are missing, owner 0:0; `above` is the mode of the others. */
+  folder(path: string, mode: number = 0o755, above: number = 0o755): void {
     const names = path.split("/");
     for (const [i] of names.entries()) {
       const at = names.slice(0, i + 1).join("/");
       if (at === "" || this.get(this.resolve(at))?.type === "directory") continue;
       const found = this.get(at);
       if (found !== undefined) throw new ApkError("FILE_CONFLICT", "a folder is to be where something else is", { path: at, found: found.type });
-      this.put({ type: "directory", ...this.meta(at, i === names.length - 1 ? mode : 0o755) });
+      this.put({ type: "directory", ...this.meta(at, i === names.length - 1 ? mode : above) });
     }
   }
 
@@ -104,7 +122,7 @@ export class Root {
    * @throws ApkError BAD_PACKAGE when it has more than 16 MiB; THROUGH_SYMLINK for links that lead in a circle.
    */
   async text(path: string): Promise<string | undefined> {
-    const node = this.get(this.resolve(path));
+    const node = this.followed(path);
     if (node?.type !== "file") return undefined;
     const { size } = node.content;
     if (size > MAX_TEXT) throw new ApkError("BAD_PACKAGE", "too large for a list", { path, expected: `at most ${MAX_TEXT} bytes`, found: String(size) });
