@@ -231,3 +231,15 @@ test("an image that stands alone is refused under another platform than its own,
   expect(fs.existsSync(scratch.at("wrong"))).toBe(false);
   expect(await here(["copy", x, `oci:${scratch.at("right")}`, "--platform", "linux/amd64"])).toMatchObject({ code: 0 });
 });
+
+oracle("podman")("podman load gives a docker-archive the name that it was written under", async () => {
+  const storage = ["--root", scratch.at("podman"), "--runroot", scratch.at("podman-run"), "--storage-driver", "vfs"];
+  for (const [name, loaded] of [
+    ["team/app:1", "docker.io/team/app:1"],
+    ["app", "docker.io/library/app:latest"],
+  ]) {
+    const file = scratch.at("named.tar");
+    expect(await here(["copy", `${layout}:app`, `docker-archive:${file}:${name}`])).toMatchObject({ code: 0 });
+    expect(run("podman", ...storage, "load", "-q", "-i", file)).toContain(`${loaded}\n`);
+  }
+});

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { BytesError } from "@imgkit/bytes";
-import { type ImageTarget, layoutTarget, type RegistryClient, referenceTarget, writeArchive } from "@imgkit/oci";
+import { checkTag, formatReference, type ImageTarget, layoutTarget, parseReference, type RegistryClient, referenceTarget, writeArchive } from "@imgkit/oci";
 import { createLayout, nodeEngines, openLayout, splitLayoutReference } from "@imgkit/oci/node";
 import { CliError } from "../errors.ts";
 import type { Io } from "../io.ts";
@@ -61,7 +61,7 @@ async function openArchive(kind: "oci-archive" | "docker-archive", reference: st
     throw new CliError("USAGE", "a docker-archive needs a name for its image", { path: reference, hint: "Write docker-archive:FILE:NAME:TAG." });
   }
   checkRegularOutput(path);
-  const tag = kind === "oci-archive" ? (given ?? sourceTag ?? "latest") : "latest";
+  const tag = kind === "oci-archive" ? (given ?? sourceTag ?? "latest") : wholeName(given ?? "");
   const folder = temporaryFolder(io);
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
   const layout = join(folder, "layout");
@@ -90,5 +90,15 @@ function temporaryFolder({ temporary }: Io): string {
   } catch (cause) {
     const hint = "Point TMPDIR at a folder with enough space.";
     throw new BytesError("OUTPUT_FAILED", `a temporary folder cannot be made: ${(cause as Error).message}`, { path: temporary, cause, hint }, "system");
+  }
+}
+
+/** What podman calls the image: it takes our docker-archive for the layout that it is as well, and its name from there. */
+function wholeName(name: string): string {
+  try {
+    return checkTag(formatReference(parseReference(name)));
+  } catch {
+    // Not every name of Docker's is one of a layout; a name that is none at all is refused where the archive is written.
+    return "latest";
   }
 }
