@@ -269,6 +269,20 @@ describe("a repository that the test makes", () => {
     close();
   });
 
+  test("accounts behind a link are written where it leads, with the mode of the file; where there is a folder, refused", async () => {
+    const accounts = { users: [{ username: "app", uid: 7, homedir: "/dev/null" }] };
+    const links = { "etc/passwd": "../usr/lib/passwd", "etc/shadow": "/usr/lib/shadow" };
+    const { tree, close } = await build(repository([{ name: "a", files: { "usr/lib/passwd": "" }, links }]), { accounts });
+    expect(tree.get("etc/passwd")).toMatchObject({ type: "symlink", target: "../usr/lib/passwd" });
+    expect(await text(tree, "usr/lib/passwd")).toMatch(/^app:x:7:7:/);
+    expect(tree.get("usr/lib/passwd")).toMatchObject({ mode: 0o644 });
+    expect(tree.get("usr/lib/shadow")).toMatchObject({ type: "file", mode: 0o640 });
+    close();
+    await expect(build(repository([{ name: "a", files: { "etc/": "", "etc/passwd/": "" } }]), { accounts })).rejects.toThrow(
+      expect.objectContaining({ code: "FILE_CONFLICT" }),
+    );
+  });
+
   test("beside a bundle of certificates stands its checksum, as sha256sum reads it", async () => {
     const files = { "usr/": "", "usr/ssl/certs/ca-certificates.crt": "PEM\n" };
     const { tree, close } = await build(repository([{ name: "a", files, links: { "etc/ssl": "/usr/ssl" } }]));

@@ -41,10 +41,14 @@ function linesOf(text: string | undefined): string[] {
   return (text ?? "").split("\n").filter((line) => line !== "");
 }
 
+/** Where links lead, inside of the root: a link is not replaced by a file that has the link's mode. */
 function write(root: Root, path: string, lines: readonly string[], mode: number): void {
-  root.folder("etc");
-  const before = root.get(path);
-  root.file(path, lines.map((line) => `${line}\n`).join(""), before?.mode ?? mode);
+  const at = root.followed(path)?.path ?? root.resolve(path);
+  root.folder(at.slice(0, Math.max(0, at.lastIndexOf("/"))));
+  const before = root.get(at);
+  if (before !== undefined && before.type !== "file")
+    throw new ApkError("FILE_CONFLICT", "a list of accounts is to be where something else is", { path, found: before.type });
+  root.file(at, lines.map((line) => `${line}\n`).join(""), before?.mode ?? mode);
 }
 
 function parseAccount(line: string): Account {
