@@ -221,14 +221,14 @@ describe("the table of members", () => {
     "--tar-form",
   ];
   // What the file says once, for every step.
-  const ofTheSource = ["--arch", "--annotation"];
+  const ofTheSource = ["--arch", "--annotation", "--platform"];
   const ofRegistries = ["--authfile", "--plain-http", "--ca", "--cert-dir", "--mirror"];
   const ofTheLock = ["--cache", "--offline", "--snapshot", "--snapshot-url", "--any-version", "--lockfile"];
   const named = (members: Members): string[] => Object.entries(members).map(([name, { kind, option }]) => `--${kind === "yes" ? "no-" : ""}${option ?? name}`);
 
   test.each([
     ["image", [...named(imageMembers), ...named(treeMembers)]],
-    ["disk", [...named(diskMembers), ...named(treeMembers)]],
+    ["disk", [...named(diskMembers), ...named(treeMembers), "--platform"]],
     ["rootfs", [...named(treeMembers), ...ofTheSource]],
   ])("says every option of imgkit %s, and only those", async (name, members) => {
     const command = (await makeProgram({} as never)).commands.find((one) => one.name() === name) as Command;

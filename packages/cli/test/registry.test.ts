@@ -243,3 +243,20 @@ oracle("podman")("podman load gives a docker-archive the name that it was writte
     expect(run("podman", ...storage, "load", "-q", "-i", file)).toContain(`${loaded}\n`);
   }
 });
+
+test("of an index --platform chooses the image, for a tar as for what reads one; without it several are a question", async () => {
+  const index = scratch.at("index");
+  for (const [arch, source] of [
+    ["amd64", "in.tar"],
+    ["arm64", "app"],
+  ] as const) {
+    expect(await here(["image", scratch.at(source), "-o", index, "--tag", "both", "--index", "--platform", `linux/${arch}`, ...epoch])).toMatchObject({
+      code: 0,
+    });
+  }
+  const rootfs = ["rootfs", `oci:${index}:both`, ...epoch, "-o", scratch.at("one.tar")];
+  expectFailure(await here(rootfs), 2, /several platforms/);
+  expect(await here([...rootfs, "--platform", "linux/arm64"])).toMatchObject({ code: 0 });
+  expect((await here(["ls", "-R", scratch.at("one.tar")])).stdout.toString()).toMatch(/^\/\n\/opt\n\/opt\/app\n$/);
+  expect((await here(["ls", "-R", `oci:${index}:both`, "--platform", "linux/arm64"])).stdout.toString()).toMatch(/\/opt\/app/);
+});

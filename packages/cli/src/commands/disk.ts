@@ -12,6 +12,7 @@ import { addBootOptions, addPartitionOptions, layoutOptions, type PartitionOptio
 import { epochOf } from "../epoch.ts";
 import { CliError } from "../errors.ts";
 import { isFileSystemImage } from "../file-system.ts";
+import { addPlatformOption } from "../images/flags.ts";
 import { note, printJson, printLine } from "../io.ts";
 import { addOutputOptions, addRecordOption, type OutputOptions, type RecordOptions } from "../options.ts";
 import { checkRegularOutput, checkSideOutputs } from "../outputs.ts";
@@ -49,7 +50,7 @@ export function addDisk(program: Command, context: Context): void {
     .option("--map <file>", "write which block of each file system is whose, as JSON")
     .addHelpText("after", examples)
     .action((source: string, options: DiskCommandOptions) => disk(source, options, context));
-  addTreeOptions(command);
+  addPlatformOption(addTreeOptions(command));
   addRecordOption(addOutputOptions(command));
 }
 

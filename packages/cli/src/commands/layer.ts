@@ -4,6 +4,7 @@ import { nodeEngines } from "@imgkit/oci/node";
 import { type Command, Option } from "commander";
 import type { Context } from "../context.ts";
 import { epochOf } from "../epoch.ts";
+import { addPlatformOption } from "../images/flags.ts";
 import { note, printJson, printLine } from "../io.ts";
 import { levelOption, type PackingOptions, packingOf } from "../layer-options.ts";
 import { addOutputOptions, addRecordOption, type OutputOptions, type RecordOptions } from "../options.ts";
@@ -37,7 +38,7 @@ export function addLayerCommand(program: Command, context: Context): void {
     .addOption(levelOption())
     .addHelpText("after", examples)
     .action((source: string, options: LayerOptions) => layer(source, { ...options, output: outputName(options.output) }, context));
-  addTreeOptions(command);
+  addPlatformOption(addTreeOptions(command));
   addRecordOption(addOutputOptions(command));
 }
 

@@ -5,6 +5,7 @@ import { type Command, Option } from "commander";
 import type { Context } from "../context.ts";
 import { type Digested, digesting } from "../digest.ts";
 import { epochOf } from "../epoch.ts";
+import { addPlatformOption } from "../images/flags.ts";
 import { note, printJson, printLine } from "../io.ts";
 import { addOutputOptions, addRecordOption, collectPair, type OutputOptions, type RecordOptions } from "../options.ts";
 import { checkSideOutputs, claimStandardOutput, outputName, writeOutput } from "../outputs.ts";
@@ -47,7 +48,7 @@ export function addRootfs(program: Command, context: Context): void {
     .option("--annotation <key=value>", "of an apko: source: one more (repeatable)", collectPair)
     .addHelpText("after", examples)
     .action((source: string, options: RootfsOptions) => rootfs(source, { ...options, output: outputName(options.output) }, context));
-  addTreeOptions(command);
+  addPlatformOption(addTreeOptions(command));
   addRecordOption(addOutputOptions(command));
 }
 

@@ -32,6 +32,11 @@ function collectMirror(text: string, before: readonly RegistryMirror[] | undefin
   return [...(before ?? []), { registry, location }];
 }
 
+/** For commands that make one tree of a source: which image, where the source is an index of several. */
+export function addPlatformOption(command: Command): Command {
+  return command.option("--platform <os/arch>", "which image, when the source is an index of several");
+}
+
 /** The words that say the same on another command line. */
 export function registryWords({ authfile, plainHttp = [], ca = [], certDir, mirror = [] }: RegistryFlags): string[] {
   return [
