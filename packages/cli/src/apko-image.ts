@@ -1,6 +1,6 @@
 import { type ApkoConfig, splitWords } from "@imgkit/apk";
 import type { ImageSettings } from "@imgkit/oci";
-import type { StatedImage } from "./source.ts";
+import type { StatedImage } from "./opened.ts";
 
 // What an apko configuration says of the image besides its tree, by apko's pkg/build/oci/image.go.
 

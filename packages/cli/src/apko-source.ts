@@ -8,27 +8,13 @@ import { readError, statPath } from "@imgkit/bytes/node";
 import { spoolStream } from "@imgkit/core/node";
 import { isScalar, LineCounter, parseDocument, visit } from "yaml";
 import { apkoImage } from "./apko-image.ts";
+import type { ApkoCacheOptions, ApkoSourceOptions } from "./apko-options.ts";
 import { digestSource } from "./digest.ts";
 import { CliError } from "./errors.ts";
 import type { Io } from "./io.ts";
+import type { OpenedSource } from "./opened.ts";
 import { cacheFolder } from "./options.ts";
 import type { Progress } from "./progress.ts";
-import type { OpenedSource } from "./source.ts";
-
-export interface ApkoCacheOptions {
-  readonly cache?: string;
-  readonly offline?: boolean;
-}
-
-export interface ApkoSourceOptions extends ApkoCacheOptions {
-  /** By any of its names. */
-  readonly arch?: string;
-  /** As OCI names it, where there is no `arch`. */
-  readonly platform?: string;
-  readonly lockfile?: string;
-  /** Added to the configuration's. */
-  readonly annotation?: Readonly<Record<string, string>>;
-}
 
 /** `apko:FILE.yaml`: the packages that it asks for, resolved, verified and installed into a tree. Relative paths in it start here. */
 export async function openApko(spec: string, options: ApkoSourceOptions, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {

@@ -2,7 +2,7 @@ import { type ByteSource, streamSource } from "@imgkit/bytes";
 import { decompress } from "@imgkit/compress/node";
 import { explainContent, explainTarBytes, explainTrees, type FoundCause, type TreeExplanation } from "@imgkit/core";
 import { digestStream } from "./digest.ts";
-import type { OpenedSource } from "./source.ts";
+import type { OpenedSource } from "./opened.ts";
 
 /** How far two X are the same. Two tars are compared down to the byte, anything else as trees. */
 export type Verdict = "equal" | "same tar, other compression" | "same tree, other bytes" | "different";

@@ -12,9 +12,10 @@ import { isImage, type OpenImageOptions, openImageTree } from "./images/source.t
 import type { Io } from "./io.ts";
 import { targetOf } from "./kind.ts";
 import { readLock } from "./lock.ts";
+import type { OpenedSource } from "./opened.ts";
 import type { Progress } from "./progress.ts";
 import type { RecordedFile } from "./record.ts";
-import { type OpenedSource, openSource } from "./source.ts";
+import { openSource } from "./source.ts";
 
 /** What reading any X depends on. */
 export interface ReadOptions extends EpochOptions, OpenImageOptions {

@@ -16,9 +16,10 @@ import {
 import { digestPath } from "./digest.ts";
 import type { Io } from "./io.ts";
 import { readMtree } from "./mtree.ts";
+import type { OpenedSource, StatedImage } from "./opened.ts";
 import type { Progress } from "./progress.ts";
 import type { RecordedFile } from "./record.ts";
-import { type OpenedSource, openSource, type SourceOptions, type StatedImage } from "./source.ts";
+import { openSource, type SourceOptions } from "./source.ts";
 import { type AddedFile, normaliseOptions, type TreeOptions } from "./tree-options.ts";
 
 /** A source with all that the options put to it, brought to its epoch. */

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type ByteSource, streamSource } from "@imgkit/bytes";
 import { openFile, statPath } from "@imgkit/bytes/node";
-import { type Lock, readTar, type Tree, writeTar } from "@imgkit/core";
+import { type Lock, readTar, writeTar } from "@imgkit/core";
 import {
   mmdebstrapVersion,
   readDirectory,
@@ -13,40 +13,18 @@ import {
   spoolStream,
   withoutReplayTraces,
 } from "@imgkit/core/node";
-import type { ImageSettings } from "@imgkit/oci";
-import type { ApkoSourceOptions } from "./apko-source.ts";
+import type { ApkoSourceOptions } from "./apko-options.ts";
 import { type Digested, digesting, digestPath, digestSource, digestStream } from "./digest.ts";
 import { CliError } from "./errors.ts";
 import type { OpenImageOptions } from "./images/source.ts";
 import type { Io } from "./io.ts";
 import { readLock } from "./lock.ts";
+import type { OpenedSource } from "./opened.ts";
 import { cacheFolder } from "./options.ts";
 import type { Progress } from "./progress.ts";
 import type { RecordedFile } from "./record.ts";
 import type { LockSourceOptions, TreeOptions } from "./tree-options.ts";
 import { pacedStream } from "./turns.ts";
-
-/** What a source says of the image that it is to become, besides its tree. */
-export interface StatedImage {
-  readonly settings: ImageSettings;
-  readonly annotations: Readonly<Record<string, string>>;
-  /** OS/ARCH */
-  readonly platform: string;
-}
-
-/** A SOURCE of the command line, opened. */
-export interface OpenedSource {
-  readonly tree: Tree;
-  /** What the source held that the tree does not, a sentence each. */
-  readonly findings: readonly string[];
-  readonly profile: "debian" | "none";
-  /** The archive that the tree was read from, where it is one and can be read again. */
-  readonly tar?: { readonly bytes: ByteSource /** As it was given, compressed or not. */; readonly stored?: ByteSource };
-  readonly image?: StatedImage;
-  /** Its entry in a record; computing it may read the source once more. */
-  recorded(): Promise<RecordedFile>;
-  close(): void;
-}
 
 /** Transports of skopeo's that name something else than a path. */
 const transports = /^(docker|oci|oci-archive|docker-archive|docker-daemon|containers-storage|dir|ostree|tarball|sif):/;

@@ -6,9 +6,9 @@ import { contentBytes, differenceDocument, reportLines } from "../diff-report.ts
 import { CliError, exitCode } from "../errors.ts";
 import { note, printJson, printLines } from "../io.ts";
 import { addReadOptions, openTree, type ReadOptions, whatIsRead } from "../open.ts";
+import type { OpenedSource } from "../opened.ts";
 import { addOutputOptions, type OutputOptions } from "../options.ts";
 import { startProgress } from "../progress.ts";
-import type { OpenedSource } from "../source.ts";
 
 interface DiffOptions extends ReadOptions, OutputOptions {
   readonly content?: boolean;

@@ -22,13 +22,13 @@ import { type Base, openBase } from "../images/base.ts";
 import { checkSplit, partsOf, type SplitFlags, splitOptions } from "../images/parts.ts";
 import { type AddedLayer, reportImage } from "../images/report.ts";
 import { levelOption, type PackingOptions, packingOf } from "../layer-options.ts";
+import type { StatedImage } from "../opened.ts";
 import { addOutputOptions, addRecordOption, collectPair, collectText, type OutputOptions, type RecordOptions } from "../options.ts";
 import { checkSideOutputs } from "../outputs.ts";
 import { prepareSource } from "../prepare.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
 import { type SourceReport, sourceReport } from "../report.ts";
-import type { StatedImage } from "../source.ts";
 import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
 import { pacedStream } from "../turns.ts";
 
