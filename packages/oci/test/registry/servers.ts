@@ -21,6 +21,12 @@ export interface DockerRegistryOptions {
 
 let count = 0;
 
+// Registered here, once for each test file: a test itself can register nothing for its file's end.
+const running = new Set<() => void>();
+afterAll(() => {
+  for (const stop of running) stop();
+});
+
 /** Starts a registry whose files are below `folder`; it is stopped at the end of the test file. */
 export async function startDockerRegistry(folder: string, options: DockerRegistryOptions = {}): Promise<DockerRegistry> {
   const place = join(folder, `registry-${count++}`);
@@ -40,7 +46,7 @@ export async function startDockerRegistry(folder: string, options: DockerRegistr
   const stop = (): void => {
     child.kill();
   };
-  afterAll(stop);
+  running.add(stop);
   const port = await new Promise<string>((resolve, reject) => {
     let log = "";
     const look = (chunk: Buffer): void => {
@@ -103,7 +109,7 @@ export async function startProxy(target: () => string): Promise<TestProxy> {
     for (const end of [up, socket]) end.on("error", () => socket.destroy());
   });
   const host = await listening(server);
-  afterAll(() => {
+  running.add(() => {
     server.closeAllConnections();
     server.close();
   });
