@@ -22,11 +22,12 @@ await withFolder((out) => {
     {
       "umoci init, new, insert": ["bash", join(out, "peer.sh")],
       "imgkit image, from the folder": [...imgkit, "image", folder, ...tail, join(out, "folder")],
+      "imgkit image --level fast, from the folder": [...imgkit, "image", folder, "--level", "fast", ...tail, join(out, "fast")],
       "imgkit image, from the tar": [...imgkit, "image", debianTar(), ...tail, join(out, "tar")],
     },
     {
       before() {
-        for (const name of ["umoci", "folder", "tar"]) rmSync(join(out, name), { recursive: true, force: true });
+        for (const name of ["umoci", "folder", "fast", "tar"]) rmSync(join(out, name), { recursive: true, force: true });
       },
     },
   );
