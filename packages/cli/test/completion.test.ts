@@ -41,8 +41,9 @@ describe("bash completes", () => {
   oracle("bash")("the options of each command, and of no other", async () => {
     expect(await offers("rootfs", "--ep")).toEqual(["--epoch"]);
     expect(await offers("rootfs", "x", "--xattr-")).toEqual(["--xattr-include", "--xattr-exclude"]);
-    expect(await offers("image", "--plat")).toEqual(["--platform"]);
-    expect(await offers("rootfs", "--plat")).toEqual([]);
+    expect(await offers("rootfs", "--plat")).toEqual(["--platform"]);
+    expect(await offers("image", "--entry")).toEqual(["--entrypoint"]);
+    expect(await offers("rootfs", "--entry")).toEqual([]);
     expect(await offers("verity", "format", "--sa")).toEqual(["--salt"]);
     expect(await offers("verity", "dump", "--uuid")).toEqual([]);
   });
