@@ -11,6 +11,9 @@ import { test } from "vitest";
 /** Where `scripts/oracles.mjs` puts what it extracts for tests alone. */
 const cache = fileURLToPath(new URL("../node_modules/.cache/imgkit/", import.meta.url));
 
+/** Where Debian puts the JSON schemas of image-spec. */
+export const imageSpecSchemas = "/usr/share/gocode/src/github.com/opencontainers/image-spec/schema";
+
 /** Oracles that need more than a name on the PATH: each says why it is missing, or nothing. */
 const special: Readonly<Record<string, () => string | undefined>> = {
   "tar-1.35": () => (gnuTar135() === undefined ? "GNU tar 1.35 is not installed" : undefined),
@@ -18,6 +21,8 @@ const special: Readonly<Record<string, () => string | undefined>> = {
   "busybox-static": () => (existsSync("/bin/busybox") ? undefined : "busybox-static is not installed"),
   "systemd-stub": () => (existsSync("/usr/lib/systemd/boot/efi/linuxx64.efi.stub") ? undefined : "systemd-boot-efi is not installed"),
   ukify: () => (ukify() === undefined ? "ukify of systemd 257 is not extracted, or python3 is not installed" : undefined),
+  "image-spec": () => (existsSync(imageSpecSchemas) ? undefined : "golang-github-opencontainers-image-spec-dev is not installed"),
+  "/dev/full": () => (existsSync("/dev/full") ? undefined : "this machine has no /dev/full"),
   loop: () => (runs("losetup", "--find") ? undefined : "this machine offers no loop device"),
   mmdebstrap: () => {
     if (!onPath("mmdebstrap")) return "mmdebstrap is not installed";

@@ -5,9 +5,10 @@ import { join } from "node:path";
 import { collect, memorySource } from "@imgkit/bytes";
 import { compareTrees, formatDifference, readTar, type Tree, writeGoTar } from "@imgkit/core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { realData, withRealData } from "../../../test/apk-data.ts";
 import { folderFetcher, nodeGunzip, nodeRsa } from "../src/index.node.ts";
 import { type ApkoBuild, type ApkoBuildOptions, buildApko, formatApkoLock, lockApko, parseApkoConfig, parseApkoLock, parseIndex } from "../src/index.ts";
-import { entry, indexFile, makeApk, makeSigner, realData, type Signer, signed, withRealData } from "./support.ts";
+import { entry, indexFile, makeApk, makeSigner, type Signer, signed } from "./support.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "imgkit-apko-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -36,21 +37,22 @@ async function text(tree: Tree, path: string): Promise<string | undefined> {
   return node?.type === "file" ? Buffer.from(await node.content.read(0, node.content.size)).toString() : undefined;
 }
 
-describe("apko's own example", () => {
-  const config = () =>
-    parseApkoConfig(
-      {
-        contents: { keyring: ["./testdata/melange.rsa.pub"], repositories: ["./testdata/packages"], packages: ["replayout"] },
-        entrypoint: { command: "/bin/sh -l" },
-        archs: ["x86_64", "aarch64"],
-      },
-      "apko.yaml",
-    );
-  const annotations = { "org.opencontainers.image.title": "Title", "org.opencontainers.image.vendor": "Vendor" };
+/** What its testdata/apko.yaml says. */
+const example = () =>
+  parseApkoConfig(
+    {
+      contents: { keyring: ["./testdata/melange.rsa.pub"], repositories: ["./testdata/packages"], packages: ["replayout"] },
+      entrypoint: { command: "/bin/sh -l" },
+      archs: ["x86_64", "aarch64"],
+    },
+    "apko.yaml",
+  );
+const annotations = { "org.opencontainers.image.title": "Title", "org.opencontainers.image.vendor": "Vendor" };
 
+describe("apko's own example", () => {
   withRealData("the amd64 layer has apko's own digest, byte for byte, by any of the architecture's names", async () => {
     for (const architecture of ["x86_64", "amd64", "x86-64"]) {
-      const built = await buildApko(config(), options(realData, { architecture, annotations }));
+      const built = await buildApko(example(), options(realData, { architecture, annotations }));
       expect(sha256(await collect(writeGoTar(built.tree)))).toBe("20f698463c2755b6dc42b7d07e959ed7455a06e7367d507e829a315898f21a01");
       built.close();
     }
@@ -58,7 +60,7 @@ describe("apko's own example", () => {
   });
 
   withRealData("the other architecture has the same tree, less what names it", async () => {
-    const [amd64, arm64] = [await buildApko(config(), options(realData)), await buildApko(config(), options(realData, { architecture: "aarch64" }))];
+    const [amd64, arm64] = [await buildApko(example(), options(realData)), await buildApko(example(), options(realData, { architecture: "aarch64" }))];
     const different: string[] = [];
     for await (const { path } of compareTrees(amd64.tree, arm64.tree)) different.push(path);
     expect(different).toEqual([
@@ -69,7 +71,7 @@ describe("apko's own example", () => {
       "var/lib/db/sbom/replayout-1.0.0-r0.spdx.json",
     ]);
     for (const built of [amd64, arm64]) built.close();
-    await expect(buildApko(config(), options(realData, { architecture: "riscv64" }))).rejects.toThrow(/expected amd64, arm64, found riscv64/);
+    await expect(buildApko(example(), options(realData, { architecture: "riscv64" }))).rejects.toThrow(/expected amd64, arm64, found riscv64/);
   });
 });
 
@@ -326,17 +328,6 @@ describe("a repository that the test makes", () => {
 });
 
 describe("a lock", () => {
-  const example = () =>
-    parseApkoConfig(
-      {
-        contents: { keyring: ["./testdata/melange.rsa.pub"], repositories: ["./testdata/packages"], packages: ["replayout"] },
-        entrypoint: { command: "/bin/sh -l" },
-        archs: ["x86_64", "aarch64"],
-      },
-      "apko.yaml",
-    );
-  const annotations = { "org.opencontainers.image.title": "Title", "org.opencontainers.image.vendor": "Vendor" };
-
   withRealData("of apko's own example is apko's, byte for byte, and reads back as it was", async () => {
     const theirs = readFileSync(join(realData, "testdata", "apko.lock.json"), "utf8");
     const file = { name: "apko.yaml", bytes: readFileSync(join(realData, "testdata", "apko.yaml")) };

@@ -6,6 +6,7 @@ import { memorySource } from "@imgkit/bytes";
 import { openFile } from "@imgkit/bytes/node";
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
+import { realData, withRealData } from "../../../test/apk-data.ts";
 import { nodeGunzip, nodeRsa } from "../src/index.node.ts";
 import {
   ApkError,
@@ -21,7 +22,7 @@ import {
   type Trust,
   webCryptoRsa,
 } from "../src/index.ts";
-import { entry, indexFile, type MadeApk, makeApk, makeSigner, realData, type Signer, signed, withRealData } from "./support.ts";
+import { entry, indexFile, type MadeApk, makeApk, makeSigner, type Signer, signed } from "./support.ts";
 
 let signer: Signer;
 let stranger: Signer;

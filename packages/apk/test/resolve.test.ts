@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { openFile } from "@imgkit/bytes/node";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { realData, withRealData } from "../../../test/apk-data.ts";
 import { nodeGunzip, nodeRsa } from "../src/index.node.ts";
 import {
   type Catalogue,
@@ -15,7 +16,7 @@ import {
   readIndex,
   resolve,
 } from "../src/index.ts";
-import { entry, realData, withRealData } from "./support.ts";
+import { entry } from "./support.ts";
 
 type Fields = Parameters<typeof entry>[0];
 

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { oracle } from "../../../test/oracle.ts";
 import { bufferPool } from "../src/buffers.ts";
 import { createOutput } from "../src/output.node.ts";
 
@@ -79,7 +80,7 @@ describe("a stream appended to an output", () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
-  test.runIf(process.platform === "linux").each([undefined, () => undefined])("to a full device fails with OUTPUT_FAILED (%s)", async (used) => {
+  oracle("/dev/full").each([undefined, () => undefined])("to a full device fails with OUTPUT_FAILED (%s)", async (used) => {
     const sizes = [400_000, 400_000, 400_000, 400_000];
     const failure = expect.objectContaining({ code: "OUTPUT_FAILED", kind: "system", message: expect.stringContaining("no space left") });
     await expect(

@@ -2,8 +2,9 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { realData, withRealData } from "../../../test/apk-data.ts";
 import { oracleRoot } from "../../../test/oracle.ts";
-import { entry, indexFile, makeApk, makeSigner, realData, signed, withRealData } from "../../apk/test/support.ts";
+import { entry, indexFile, makeApk, makeSigner, signed } from "../../apk/test/support.ts";
 import { epoch, expectFailure, here, imgkit, json, Scratch } from "./cli.ts";
 
 const scratch = new Scratch("apko");

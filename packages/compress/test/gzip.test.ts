@@ -156,6 +156,21 @@ test("a source that reuses its buffer gives the same bytes", async () => {
   expect(Buffer.compare(await collect(nodeGzip(reused(), { workers: 2 })), await collect(gzip([text])))).toBe(0);
 });
 
+/** A source without an end, and whether it was closed. */
+function endlessNoise(): { chunks: () => Generator<Uint8Array>; closed: () => boolean } {
+  let closed = false;
+  return {
+    *chunks() {
+      try {
+        for (;;) yield noise(MIB);
+      } finally {
+        closed = true;
+      }
+    },
+    closed: () => closed,
+  };
+}
+
 describe("threads", () => {
   test("no more is read than the threads can hold while nobody takes the output", async () => {
     let taken = 0;
@@ -172,17 +187,10 @@ describe("threads", () => {
 
   test("a consumer that stops early ends the threads and closes the source", async () => {
     const before = process.getActiveResourcesInfo().filter((kind) => kind === "Worker" || kind === "MessagePort").length;
-    let closed = false;
-    function* source(): Generator<Uint8Array> {
-      try {
-        for (;;) yield noise(MIB);
-      } finally {
-        closed = true;
-      }
-    }
+    const endless = endlessNoise();
     let chunks = 0;
-    for await (const _ of nodeGzip(source(), { workers: 3 })) if (++chunks === 3) break;
-    expect(closed).toBe(true);
+    for await (const _ of nodeGzip(endless.chunks(), { workers: 3 })) if (++chunks === 3) break;
+    expect(endless.closed()).toBe(true);
     expect(process.getActiveResourcesInfo().filter((kind) => kind === "Worker" || kind === "MessagePort")).toHaveLength(before);
   });
 
@@ -212,14 +220,7 @@ describe("threads", () => {
     ],
   ])("a thread that %s is WORKER_FAILED, the source is closed and the other threads end", async (_, instead, message) => {
     const before = process.getActiveResourcesInfo().filter((kind) => kind === "Worker" || kind === "MessagePort").length;
-    let closed = false;
-    function* source(): Generator<Uint8Array> {
-      try {
-        for (;;) yield noise(MIB);
-      } finally {
-        closed = true;
-      }
-    }
+    const endless = endlessNoise();
     let jobs = 0;
     const spy = vi.spyOn(Worker.prototype, "postMessage").mockImplementation(function (this: Worker, ...job: Parameters<Worker["postMessage"]>) {
       // The third of the first thread: it has done work before.
@@ -227,13 +228,13 @@ describe("threads", () => {
       else postMessage.apply(this, job);
     });
     try {
-      const error = await collect(nodeGzip(source(), { workers: 2 })).catch((thrown: unknown) => thrown);
+      const error = await collect(nodeGzip(endless.chunks(), { workers: 2 })).catch((thrown: unknown) => thrown);
       expect(error).toBeInstanceOf(CompressError);
       expect(error).toMatchObject({ code: "WORKER_FAILED", kind: "system", message: expect.stringMatching(message), cause: expect.any(Error) });
     } finally {
       spy.mockRestore();
     }
-    expect(closed).toBe(true);
+    expect(endless.closed()).toBe(true);
     expect(process.getActiveResourcesInfo().filter((kind) => kind === "Worker" || kind === "MessagePort")).toHaveLength(before);
   });
 
