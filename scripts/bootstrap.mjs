@@ -1,4 +1,4 @@
-// Makes a fresh clone ready: dependencies from the lock file, then the compiled packages. Does nothing where nothing changed.
+// Makes a fresh clone ready: dependencies from the lock file, then the compiled packages and the command. Installs and compiles nothing where nothing changed.
 // Everything in this folder is plain JavaScript for Node 20 that runs before anything is installed.
 
 import { spawnSync } from "node:child_process";
@@ -26,6 +26,7 @@ export function bootstrap() {
     writeFileSync(stamp, digest);
   }
   quietly("compiling", process.execPath, tool("typescript", "tsc"), "-b");
+  quietly("bundling the command", process.execPath, join(root, "scripts", "bundle.mjs"));
 }
 
 /** The file to start with Node for a command of an installed package. */

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import os from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import vm from "node:vm";
 import { gzipSync } from "node:zlib";
@@ -51,6 +51,8 @@ function write(name: string, text: string): string {
 beforeAll(() => {
   const compiled = run(process.execPath, tool("typescript", "tsc"), "-b");
   expect(compiled.ok, compiled.output).toBe(true);
+  const bundled = run(process.execPath, join(root, "scripts", "bundle.mjs"));
+  expect(bundled.ok, bundled.output).toBe(true);
   fs.mkdirSync(tarballs);
   for (const folder of published) packed.set(folder, pack(folder));
   // From the workspace's own store, so that no registry is asked.
@@ -74,6 +76,24 @@ describe("what is packed", () => {
       return typeof value === "string" ? [value.replace("./", "")] : Object.values(value ?? {}).flatMap(leaves);
     });
     expect(files).toEqual(expect.arrayContaining(targets));
+  });
+
+  test("@imgkit/cli needs no other package, names the licences of what is in it, and works where it is unpacked", () => {
+    const alone = fs.mkdtempSync(join(app, "alone-"));
+    const tarball = fs.readdirSync(tarballs).find((name) => name.startsWith("imgkit-cli-")) ?? "";
+    expect(inApp("tar", "-xzf", join("tarballs", tarball), "-C", basename(alone))).toEqual({ status: 0, output: "" });
+    const folder = join(alone, "package");
+    const manifest = JSON.parse(fs.readFileSync(join(folder, "package.json"), "utf8"));
+    expect([manifest.dependencies, manifest.optionalDependencies, manifest.peerDependencies]).toEqual([undefined, undefined, undefined]);
+    const licences = fs.readFileSync(join(folder, "dist", "THIRD-PARTY-LICENSES.txt"), "utf8");
+    expect([...licences.matchAll(/^(\S+) \d+\.\d+\.\d+ \(.+\)$/gm)].map(([, name]) => name)).toEqual(
+      expect.arrayContaining(["@noble/hashes", "asn1js", "commander", "undici", "yaml"]),
+    );
+    const command = join(folder, manifest.bin.imgkit);
+    // Everything is loaded: each command's help, and then one that does something.
+    expect(inApp(process.execPath, command, "--help")).toMatchObject({ status: 0, output: expect.stringContaining("Usage: imgkit") });
+    const rootfs = inApp(process.execPath, command, "rootfs", basename(alone), "--epoch", "0", "-o", "rootfs.tar");
+    expect(rootfs).toMatchObject({ status: 0 });
   });
 
   test("@imgkit/verity depends on @imgkit/bytes and @noble/hashes, and on nothing else", () => {

@@ -26,7 +26,7 @@ test("the README's library example runs, and its disk verifies", () => {
   if (code === undefined) throw new Error("README.md has no js example");
   writeFileSync(join(scratch, "example.js"), `${code}\nconsole.log(rootHash);\n`);
   const rootHash = execFileSync(process.execPath, ["example.js"], { cwd: scratch, encoding: "utf8" }).trim();
-  const imgkit = join(root, "packages", "cli", "bin", "imgkit.js");
+  const imgkit = join(root, "packages", "cli", "bin", "imgkit.cjs");
   const verdict = execFileSync(process.execPath, [imgkit, "verify", "disk.raw", "--root-hash", rootHash, "--json"], { cwd: scratch, encoding: "utf8" });
   expect(JSON.parse(verdict)).toMatchObject({ ok: true, anchor: "the given root hash" });
 });
@@ -42,7 +42,7 @@ test.each(["bytes", "compress", "core", "verity", "apk", "oci", "disk"])("the ex
 
 test("the digests in the README are those of this checkout", async () => {
   await writeFixtureTar(join(scratch, "fixture.tar"));
-  const imgkit = join(root, "packages", "cli", "bin", "imgkit.js");
+  const imgkit = join(root, "packages", "cli", "bin", "imgkit.cjs");
   const run = (...args: string[]) =>
     JSON.parse(execFileSync(process.execPath, [imgkit, ...args, "--epoch", "1700000000", "--json"], { cwd: scratch, encoding: "utf8" }));
   const rootfs = run("rootfs", "fixture.tar", "-o", "start.tar");

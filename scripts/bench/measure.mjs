@@ -13,7 +13,7 @@ const runs = Number(process.env.RUNS ?? 5);
 const load = loadavg()[0];
 
 /** How the command is started from the build. */
-export const imgkit = [process.execPath, join(root, "packages", "cli", "bin", "imgkit.js")];
+export const imgkit = [process.execPath, join(root, "packages", "cli", "bin", "imgkit.cjs")];
 
 /** Calls `use` with an empty folder, which goes when it ends. */
 export async function withFolder(use) {

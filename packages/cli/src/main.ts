@@ -1,5 +1,6 @@
 import { tmpdir } from "node:os";
 import { abortPendingOutputs } from "@imgkit/bytes/node";
+import { exitCode } from "./errors.ts";
 import { note } from "./io.ts";
 import { run } from "./program.ts";
 
@@ -48,4 +49,8 @@ for (const [signal, number] of [
   });
 }
 
-process.exitCode = await run(process.argv.slice(2), io);
+// A run that never ends leaves Node with nothing to wait for: not a success.
+process.exitCode = exitCode.system;
+void run(process.argv.slice(2), io).then((code) => {
+  process.exitCode = code;
+});

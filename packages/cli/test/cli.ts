@@ -8,7 +8,7 @@ import { expect } from "vitest";
 import { run } from "../src/program.ts";
 
 /** The command as a user has it: what the build made. */
-export const command: string = fileURLToPath(new URL("../bin/imgkit.js", import.meta.url));
+export const command: string = fileURLToPath(new URL("../bin/imgkit.cjs", import.meta.url));
 export const epoch: readonly string[] = ["--epoch", "1700000000"];
 
 export interface Result {

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
 import { long, oracleRoot } from "../../../test/oracle.ts";
 
-const imgkit = fileURLToPath(new URL("../bin/imgkit.js", import.meta.url));
+const imgkit = fileURLToPath(new URL("../bin/imgkit.cjs", import.meta.url));
 // A long test needs both: its oracles and the time.
 const test = process.env.IMGKIT_LONG === "1" ? oracleRoot("mmdebstrap", "faketime") : long();
 

@@ -10,7 +10,7 @@ import { pseudoRandomBytes } from "../../../fixtures/src/index.ts";
 import { long } from "../../../test/oracle.ts";
 import { makeKernel, makePe } from "../../disk/test/pe-helpers.ts";
 
-const imgkit = fileURLToPath(new URL("../bin/imgkit.js", import.meta.url));
+const imgkit = fileURLToPath(new URL("../bin/imgkit.cjs", import.meta.url));
 const epoch = ["--epoch", "1700000000"];
 let folder: string;
 let here: Record<string, string>;

@@ -1,3 +1,3 @@
 #!/usr/bin/env node
 // A file of its own, so that a package manager can link the command before the build has made dist/.
-import "../dist/main.js";
+require("../dist/imgkit.cjs");
