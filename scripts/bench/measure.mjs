@@ -66,14 +66,25 @@ export function interleave(contenders, { before, after } = {}) {
   const found = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
   // One round that does not count: caches fill, files are made.
   for (let run = -1; run < runs; run++) {
-    for (const [name, command] of Object.entries(contenders)) {
+    const order = Object.entries(contenders);
+    // Each has each of the others before it in its turn: what one leaves behind in the caches and on the disk, the next one meets.
+    for (const [name, command] of run < 0 ? order : shuffled(order, run)) {
       before?.(name);
+      // What the run before left to be written is not this one's: a sync of one file waits for the others on its file system.
+      spawnSync("sync");
       const figures = measure(command);
       const extra = after?.(name) ?? {};
       if (run >= 0) found[name].push({ ...figures, extra });
     }
   }
   return found;
+}
+
+/** The same order for the same round, and each first in its turn. */
+function shuffled(list, round) {
+  const from = (round + list.length) % list.length;
+  const turned = [...list.slice(from), ...list.slice(0, from)];
+  return round % 2 === 0 ? turned : turned.reverse();
 }
 
 function median(values) {

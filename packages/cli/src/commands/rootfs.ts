@@ -8,7 +8,7 @@ import { epochOf } from "../epoch.ts";
 import { addPlatformOption } from "../images/flags.ts";
 import { note, printJson, printLine } from "../io.ts";
 import { addOutputOptions, addRecordOption, collectPair, type OutputOptions, type RecordOptions } from "../options.ts";
-import { checkSideOutputs, claimStandardOutput, outputName, writeOutput } from "../outputs.ts";
+import { checkSideOutputs, claimStandardOutput, outputName, writeOutput, writeUnseen } from "../outputs.ts";
 import { type PreparedSource, prepareSource } from "../prepare.ts";
 import { startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
@@ -64,11 +64,14 @@ async function rootfs(spec: string, options: RootfsOptions, context: Context): P
       const mtree = options.mtree === undefined ? [] : [await specification(source, options.mtree)];
       const { take, give } = bufferPool();
       const onProgress = (bytes: number): void => progress.update(bytes);
-      const written =
+      const [tar, used] =
         options.tarForm === "apko"
-          ? await writeOutput((await import("@imgkit/apk")).writeApkoTar(source.tree, onProgress), options.output, io)
-          : await writeOutput(writeTar(source.tree, { epoch, allocate: take, onProgress }), options.output, io, give);
+          ? [(await import("@imgkit/apk")).writeApkoTar(source.tree, onProgress), undefined]
+          : [writeTar(source.tree, { epoch, allocate: take, onProgress }), give];
+      const told = options.json || options.record !== undefined || !options.quiet;
+      const written = told ? await writeOutput(tar, options.output, io, used) : await writeUnseen(tar, options.output, io, used);
       progress.end();
+      if (written === undefined) return;
       if (options.record !== undefined) {
         const outputs = [{ name: options.output, kind: "file" as const, ...written }, ...mtree];
         await writeRecord(options.record, { command: "rootfs", arguments: context.argv, epoch, inputs: await source.inputs(), outputs });
