@@ -23,7 +23,7 @@ async function bundle() {
     onLog: (_level, log) => problems.push(log.message),
   });
   const names = { entryFileNames: "[name].cjs", chunkFileNames: "[name]-[hash].cjs" };
-  const { output } = await build.generate({ format: "cjs", comments: false, ...names, plugins: [licences()] });
+  const { output } = await build.generate({ format: "cjs", comments: false, minify: true, ...names, plugins: [licences()] });
   await build.close();
   if (problems.length > 0) throw new Error(`bundling the command: ${problems.join("\n")}`);
   replaceFiles(join(cli, "dist"), new Map(output.map((file) => [file.fileName, file.type === "chunk" ? file.code : file.source])));
