@@ -1,10 +1,9 @@
 // An .apk of format 2: an optional signature member, the control member, and the data, each a gzip of its own.
-import { type ByteSource, decodeName, portableSha256, type Sha256Engine, sliceSource, streamSource, toHex } from "@imgkit/bytes";
+import { type ByteSource, decodeName, encodeBase64, portableSha256, type Sha256Engine, sliceSource, streamSource, toHex } from "@imgkit/bytes";
 import type { Tree } from "@imgkit/core";
 import { sha1 } from "@noble/hashes/legacy.js";
 import { type Gunzip, memberFile, memberTree, portableGunzip, type Range, readMember } from "./archive.ts";
 import { ApkError } from "./errors.ts";
-import { encodeBase64 } from "./key.ts";
 import { type PackageInfo, parsePackageInfo } from "./package.ts";
 import { checkSignatures, readSignatures, type Trust } from "./signature.ts";
 

@@ -1,4 +1,5 @@
 // Keys of repositories: RSA public keys in PEM (SubjectPublicKeyInfo), each known by its file name, which signatures carry.
+import { decodeBase64 } from "@imgkit/bytes";
 import { ApkError } from "./errors.ts";
 
 /** The hash that a signature is over, by WebCrypto's name. */
@@ -47,35 +48,4 @@ export function parsePublicKey(pem: string, name: string): Uint8Array {
     throw new ApkError("BAD_KEY", "not a public key", { path: name, expected: "one PEM block, BEGIN PUBLIC KEY" });
   }
   return decodeBase64(text);
-}
-
-const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/** Of a text that has been found to be base64. */
-export function decodeBase64(text: string): Uint8Array {
-  const digits = text.replace(/=+$/, "");
-  const out = new Uint8Array((digits.length * 3) >> 2);
-  let bits = 0;
-  let held = 0;
-  let at = 0;
-  for (const digit of digits) {
-    bits = ((bits << 6) | alphabet.indexOf(digit)) & 0xff_ffff;
-    held += 6;
-    if (held >= 8) {
-      held -= 8;
-      out[at++] = (bits >> held) & 0xff;
-    }
-  }
-  return out;
-}
-
-export function encodeBase64(bytes: Uint8Array): string {
-  let out = "";
-  for (let i = 0; i < bytes.length; i += 3) {
-    const [a = 0, b = 0, c = 0] = bytes.subarray(i, i + 3);
-    const word = (a << 16) | (b << 8) | c;
-    const digits = [18, 12, 6, 0].map((shift) => alphabet[(word >> shift) & 63]).join("");
-    out += digits.slice(0, Math.min(4, bytes.length - i + 1)).padEnd(4, "=");
-  }
-  return out;
 }

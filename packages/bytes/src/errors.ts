@@ -65,6 +65,7 @@ export function printable(text: string): string {
 
 export type BytesErrorCode =
   | "BAD_HEX"
+  | "BAD_BASE64"
   | "BAD_GUID"
   | "FIELD_RANGE"
   | "SHORT_STRUCT"

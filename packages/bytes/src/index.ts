@@ -1,3 +1,4 @@
+export { decodeBase64, encodeBase64 } from "./base64.ts";
 export { type BufferPool, bufferPool } from "./buffers.ts";
 export { crc32, crc32cRaw } from "./crc32.ts";
 export { BytesError, type BytesErrorCode, type ErrorFacts, type ErrorKind, ImgkitError, printable } from "./errors.ts";

@@ -1,10 +1,9 @@
 // A package and its entry in a lock.
-import { fromHex, portableSha256, type Sha256Engine } from "@imgkit/bytes";
+import { encodeBase64, fromHex, portableSha256, type Sha256Engine } from "@imgkit/bytes";
 import { sha1 } from "@noble/hashes/legacy.js";
 import { type ApkFile, checkData } from "../apk-file.ts";
 import type { Range } from "../archive.ts";
 import { ApkError } from "../errors.ts";
-import { encodeBase64 } from "../key.ts";
 import type { OpenedFile } from "./fetcher.ts";
 import type { LockedApk } from "./lock.ts";
 

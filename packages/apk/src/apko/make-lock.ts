@@ -1,7 +1,6 @@
-import { portableSha256, type Sha256Engine } from "@imgkit/bytes";
+import { encodeBase64, portableSha256, type Sha256Engine } from "@imgkit/bytes";
 import { openApk } from "../apk-file.ts";
 import { ApkError } from "../errors.ts";
-import { encodeBase64 } from "../key.ts";
 import { type ApkoConfig, parseArchitecture } from "./config.ts";
 import { readText } from "./fetcher.ts";
 import type { ApkoLock, LockedApk, LockedRepository } from "./lock.ts";

@@ -1,7 +1,6 @@
 // lib/apk/db: what apk-tools keeps of the packages that are installed, in the form in which apko writes it.
 
-import { fromHex } from "@imgkit/bytes";
-import { encodeBase64 } from "../key.ts";
+import { encodeBase64, fromHex } from "@imgkit/bytes";
 import type { PackageInfo } from "../package.ts";
 import type { InstalledFile } from "./install.ts";
 

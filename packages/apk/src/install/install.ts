@@ -1,10 +1,9 @@
 // A package's files put into a root, by the rules of apko's pkg/tarfs: what two packages bring alike is one file; of two that differ,
 // the one whose package replaces the other stays; otherwise the image is refused. Owners are those of the image, 0:0, as apko has them.
-import { type ByteSource, encodeName, streamSource, toHex } from "@imgkit/bytes";
+import { type ByteSource, decodeBase64, encodeName, streamSource, toHex } from "@imgkit/bytes";
 import { type DirectoryNode, readTarEntries, type TreeNode } from "@imgkit/core";
 import { sha1 } from "@noble/hashes/legacy.js";
 import { ApkError } from "../errors.ts";
-import { decodeBase64 } from "../key.ts";
 import type { PackageInfo } from "../package.ts";
 import type { Root } from "./root.ts";
 
