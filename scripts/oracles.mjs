@@ -35,6 +35,7 @@ const tools = [
   ["/sbin/ip", "iproute2"],
   ["/usr/bin/jq", "jq"],
   ["/usr/bin/bsdtar", "libarchive-tools"],
+  ["/usr/bin/lz4", "lz4"],
   ["/usr/bin/mmdebstrap", "mmdebstrap"],
   ["/usr/bin/mcopy", "mtools"],
   ["/usr/bin/mtree", "mtree-netbsd"],
