@@ -90,7 +90,7 @@ function endSize(length: number): number {
 /** The token, whose lower half says `code`, what the number of literals takes behind it, and the literals; gives where they end. */
 function writeLiterals(target: Uint8Array, start: number, input: Uint8Array, from: number, to: number, code: number): number {
   const count = to - from;
-  target[start] = ((count < LONG ? count : LONG) << 4) | (code < LONG ? code : LONG);
+  target[start] = (Math.min(count, LONG) << 4) | Math.min(code, LONG);
   let at = writeExtra(target, start + 1, count);
   for (let i = from; i < to; i++) target[at++] = input[i] as number;
   return at;
