@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
-import type { RsaSigner, RsaVerifier } from "./authenticode/image.ts";
 import { AttestError } from "./errors.ts";
+import type { RsaSigner, RsaVerifier } from "./pkcs7/rsa.ts";
 
 /** Secure Boot firmware need not take fewer, and OpenSSL's own minimum is higher than fewer. */
 const MIN_BITS = 2048;

@@ -1,4 +1,4 @@
-import type { RsaSigner, RsaVerifier } from "./authenticode/image.ts";
+import type { RsaSigner, RsaVerifier } from "./pkcs7/rsa.ts";
 
 const ALGORITHM = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" } as const;
 

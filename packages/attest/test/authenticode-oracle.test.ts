@@ -8,8 +8,8 @@ import { beforeAll, describe, expect } from "vitest";
 import { pseudoRandomBytes } from "../../../fixtures/src/index.ts";
 import { oracle } from "../../../test/oracle.ts";
 import { makeKernel, makePe } from "../../disk/test/pe-helpers.ts";
-import { type Certificate, readCertificateFile } from "../src/authenticode/certificate.ts";
 import { attachSignature, imageToBeSigned, readSignatures, signImage } from "../src/authenticode/image.ts";
+import { type Certificate, readCertificateFile } from "../src/pkcs7/certificate.ts";
 import { rsaSigner, rsaVerifier } from "../src/rsa.node.ts";
 import { fixture, fixturePath, read, run, scratch, write } from "./helpers.ts";
 

@@ -6,8 +6,8 @@ import { openFile, writeFileAtomic } from "@imgkit/bytes/node";
 import { createUki } from "@imgkit/disk";
 import { beforeAll, describe, expect, test } from "vitest";
 import { long, oracle, ukify } from "../../../test/oracle.ts";
-import { type Certificate, readCertificateFile } from "../src/authenticode/certificate.ts";
 import { signImage } from "../src/authenticode/image.ts";
+import { type Certificate, readCertificateFile } from "../src/pkcs7/certificate.ts";
 import { rsaSigner, rsaVerifier } from "../src/rsa.node.ts";
 import { fixture, run, scratch } from "./helpers.ts";
 

@@ -3,8 +3,8 @@ import { collect, fromHex, memorySource, streamSource, toHex } from "@imgkit/byt
 import { nativeSha256 } from "@imgkit/bytes/node";
 import { authenticodeHash } from "@imgkit/disk";
 import { describe, expect, test } from "vitest";
-import { type Certificate, readCertificate } from "../src/authenticode/certificate.ts";
 import { imageToBeSigned, signImage } from "../src/authenticode/image.ts";
+import { type Certificate, readCertificate } from "../src/pkcs7/certificate.ts";
 import { rsaVerifier } from "../src/rsa.node.ts";
 
 interface Vector {

@@ -1,16 +1,13 @@
 // What an Authenticode signature says: SpcIndirectDataContent, the hash of the image, and the attributes that are signed in its place.
 
 import { equalBytes, portableSha256 } from "@imgkit/bytes";
-import { bad, child, children, contentOf, type Der, octets, oidOf, tag } from "./der.ts";
-import { bmpString, context, noBits, nul, objectId, octetString, sequence, set } from "./encode.ts";
-import { oid } from "./oids.ts";
+import { bad, child, children, contentOf, type Der, octets, oidOf, tag } from "../pkcs7/der.ts";
+import { bmpString, context, noBits, objectId, octetString, sequence, set } from "../pkcs7/encode.ts";
+import { oid } from "../pkcs7/oids.ts";
+import { expectSha256, sha256Algorithm } from "../pkcs7/signed-data.ts";
 
 /** The words that stand where Authenticode once named a file. */
 const OBSOLETE = "<<<Obsolete>>>";
-
-export function sha256Algorithm(): Uint8Array {
-  return sequence(objectId(oid.sha256), nul);
-}
 
 /** SpcIndirectDataContent for a PE image with this SHA-256 hash. */
 export function indirectData(imageHash: Uint8Array): Uint8Array {
@@ -43,11 +40,6 @@ export function readIndirectData(content: Der): Uint8Array {
   const info = children(digestInfo, tag.sequence);
   expectSha256(child(info, 0, digestInfo, "digestAlgorithm"));
   return octets(child(info, 1, digestInfo, "digest"));
-}
-
-export function expectSha256(algorithm: Der): void {
-  const found = oidOf(child(children(algorithm, tag.sequence), 0, algorithm, "algorithm"));
-  if (found !== oid.sha256) throw bad(algorithm.code, algorithm.name, "SHA-256", found);
 }
 
 /** Whether signed attributes name this content: its type, and the hash of its bytes. */

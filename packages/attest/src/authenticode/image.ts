@@ -3,16 +3,11 @@
 import { type ByteSource, equalBytes, type Sha256Engine, toHex } from "@imgkit/bytes";
 import { authenticodeHash, type PeCertificate, pkcs7Certificate, readCertificates, withCertificates } from "@imgkit/disk";
 import { AttestError } from "../errors.ts";
-import type { Certificate } from "./certificate.ts";
+import type { Certificate } from "../pkcs7/certificate.ts";
+import { set } from "../pkcs7/encode.ts";
+import type { RsaSigner, RsaVerifier } from "../pkcs7/rsa.ts";
 import { signedAttributes } from "./content.ts";
-import { set } from "./encode.ts";
 import { encodeSignedData, readSignedData, type SignedData } from "./signed-data.ts";
-
-/** RSA with PKCS #1 v1.5 and SHA-256: who signs. The same bytes give the same signature. */
-export type RsaSigner = (toBeSigned: Uint8Array) => Uint8Array | Promise<Uint8Array>;
-
-/** The same: who verifies. `publicKey` is the DER of a SubjectPublicKeyInfo. */
-export type RsaVerifier = (publicKey: Uint8Array, signed: Uint8Array, signature: Uint8Array) => boolean | Promise<boolean>;
 
 export interface SignOptions {
   /** Certificates that lead from the signer's to one that the firmware trusts; Secure Boot mostly needs none. */

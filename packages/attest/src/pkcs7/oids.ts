@@ -2,6 +2,7 @@
 // names in certificates (RFC 4519, RFC 2985).
 
 export const oid = {
+  data: "1.2.840.113549.1.7.1",
   signedData: "1.2.840.113549.1.7.2",
   spcIndirectData: "1.3.6.1.4.1.311.2.1.4",
   spcPeImageData: "1.3.6.1.4.1.311.2.1.15",
