@@ -16,6 +16,7 @@ export type VerityErrorCode =
   | "NOT_GPT"
   | "BAD_GPT"
   | "HYBRID_MBR"
+  | "BAD_SIGNATURE"
   | "WORKER_FAILED";
 
 export class VerityError extends ImgkitError<VerityErrorCode> {}

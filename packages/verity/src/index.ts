@@ -46,6 +46,7 @@ export { dmModCreate, type KernelVerity, verityTable } from "./kernel.ts";
 export { type LayoutInput, type VerityLayout, type VerityLevel, verityLayout } from "./layout.ts";
 export { checkVerityParams, defaultVerityParams, type VerityParams } from "./params.ts";
 export { type VeritysetupReport, veritysetupReport } from "./report.ts";
+export { encodeSignaturePartition, type RootHashSignature, readSignaturePartition, signaturePartitionSize } from "./signature.ts";
 export { createSimdEngine } from "./simd/engine.ts";
 export { decodeSuperblock, encodeSuperblock, readSuperblock, type Superblock, superblockStruct } from "./superblock.ts";
 export { type VerifyOptions, type VerityCheck, verifyTree } from "./verify.ts";
