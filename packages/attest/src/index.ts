@@ -1,10 +1,7 @@
-export { type Certificate, readCertificate, readCertificateFile } from "./authenticode/certificate.ts";
 export {
   attachSignature,
   type ImageSignature,
   imageToBeSigned,
-  type RsaSigner,
-  type RsaVerifier,
   readSignatures,
   type SignOptions,
   signImage,
@@ -12,4 +9,12 @@ export {
 export { readSignedData, type SignedData } from "./authenticode/signed-data.ts";
 export { AttestError, type AttestErrorCode } from "./errors.ts";
 export { readPem } from "./pem.ts";
+export { type Certificate, readCertificate, readCertificateFile } from "./pkcs7/certificate.ts";
+export type { RsaSigner, RsaVerifier } from "./pkcs7/rsa.ts";
+export {
+  type RootHashSignOptions,
+  rootHashToBeSigned,
+  signRootHash,
+  verifyRootHashSignature,
+} from "./root-hash/sign.ts";
 export { webCryptoSigner, webCryptoVerifier } from "./web-crypto.ts";
