@@ -18,6 +18,6 @@ export {
   streamSource,
   zeroSource,
 } from "./source.ts";
-export { ascii, type Field, raw, type Struct, type StructRow, struct, u8, u16le, u32le, u64le } from "./struct.ts";
+export { ascii, type Field, raw, type Struct, type StructRow, struct, u8, u16be, u16le, u32be, u32le, u64be, u64le } from "./struct.ts";
 export { compareBytes, compareNames, decodeName, encodeName } from "./text.ts";
 export { isZero } from "./zeros.ts";

@@ -155,15 +155,44 @@ export function u32le(at: number): Field<number> {
   );
 }
 
+/** Unsigned 16-bit integer, big-endian. */
+export function u16be(at: number): Field<number> {
+  return unsigned(
+    at,
+    2,
+    (v) => v.getUint16(0),
+    (v, value) => v.setUint16(0, value),
+  );
+}
+
+/** Unsigned 32-bit integer, big-endian. */
+export function u32be(at: number): Field<number> {
+  return unsigned(
+    at,
+    4,
+    (v) => v.getUint32(0),
+    (v, value) => v.setUint32(0, value),
+  );
+}
+
 /** Unsigned 64-bit integer, little-endian, as a bigint. */
 export function u64le(at: number): Field<bigint> {
+  return unsigned64(at, true);
+}
+
+/** Unsigned 64-bit integer, big-endian, as a bigint. */
+export function u64be(at: number): Field<bigint> {
+  return unsigned64(at, false);
+}
+
+function unsigned64(at: number, littleEndian: boolean): Field<bigint> {
   return {
     at,
     length: 8,
-    get: (view) => view.getBigUint64(0, true),
+    get: (view) => view.getBigUint64(0, littleEndian),
     put(view, value, name) {
       if (value < 0n || value > 0xffff_ffff_ffff_ffffn) throw outOfRange(name, "an integer from 0 to 2^64 − 1", value);
-      view.setBigUint64(0, value, true);
+      view.setBigUint64(0, value, littleEndian);
     },
     show: String,
   };
