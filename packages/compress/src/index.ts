@@ -1,8 +1,10 @@
 export { decompress } from "./decompress.ts";
+export { type Deflate, startDeflate } from "./deflate.ts";
 export { type Compression, detectCompression } from "./detect.ts";
 export { CompressError, type CompressErrorCode } from "./errors.ts";
 export { gunzip } from "./gunzip.ts";
 export { type GzipLevel, type GzipOptions, gzip } from "./gzip.ts";
+export { inflateRaw } from "./inflate-raw.ts";
 export { createLz4Compressor, type Lz4Block, type Lz4Compressor } from "./lz4.ts";
 export { decodeLz4, decodeLz4Start } from "./lz4-decode.ts";
 export type { DecompressOptions } from "./reader.ts";
