@@ -47,6 +47,7 @@ const tools = [
   ["/usr/bin/python3", "python3"],
   ["/usr/sbin/runc", "runc"],
   ["/usr/bin/qemu-system-x86_64", "qemu-system-x86"],
+  ["/usr/bin/qemu-img", "qemu-utils"],
   ["/usr/share/OVMF/OVMF_CODE_4M.fd", "ovmf"],
   ["/usr/bin/skopeo", "skopeo"],
   ["/usr/bin/mksquashfs", "squashfs-tools"],

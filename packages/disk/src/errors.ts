@@ -29,6 +29,12 @@ export type DiskErrorCode =
   | "CPIO_CORRUPT"
   /** A tree that no initrd can be made of: a program, library or kernel module is missing. */
   | "INITRD_MISSING"
+  /** A disk that a container cannot hold. */
+  | "CONTAINER_LIMIT"
+  /** Not a container of that kind, or one whose structures contradict each other or point outside of it. */
+  | "CONTAINER_CORRUPT"
+  /** A container with a feature that is not read here (a backing file, encryption), named in the message. */
+  | "CONTAINER_UNSUPPORTED"
   /** A content that gave other bytes or another size than it promised. */
   | "CONTENT_CHANGED"
   /** Neither EROFS nor squashfs nor ext4. */

@@ -1,3 +1,5 @@
+export { readQcow2 } from "./container/qcow2/reader.ts";
+export { type Qcow2Options, writeQcow2 } from "./container/qcow2/writer.ts";
 export { readCpio } from "./cpio/reader.ts";
 export { type CpioArchive, createCpio } from "./cpio/writer.ts";
 export type { DiskBoot, EspDescription } from "./disk/esp.ts";

@@ -8,9 +8,11 @@ import { type Architecture, architectureTypes, partitionTypeName } from "@imgkit
 import { describe, expect } from "vitest";
 import { fixtureTree } from "../../../fixtures/src/index.ts";
 import { gnuTar135, oracle, oracleRoot } from "../../../test/oracle.ts";
+import { writeQcow2 } from "../src/container/qcow2/writer.ts";
 import { type DiskOptions, layoutDisk } from "../src/disk/layout.ts";
 import { writeDisk } from "../src/disk/write.ts";
 import { createErofs } from "../src/erofs/writer.ts";
+import { inMemory, rawFile, sparseSource } from "./container-helpers.ts";
 import { epoch, save, scratch, uuid } from "./helpers.ts";
 import { makeKernel, makePe } from "./pe-helpers.ts";
 
@@ -60,6 +62,18 @@ describe("the recipes of docs/bytes", () => {
       expect(printed.split(" ")[0]).toBe(toHex(state.digest()));
     });
   }
+
+  oracle("qemu-img")("qcow2/1: qemu-img writes the same file", async () => {
+    const source = sparseSource({
+      size: 700 << 20,
+      runs: [
+        { at: 70_000, length: 300_000, seed: 1 },
+        { at: 600 << 20, length: 70_000, seed: 2 },
+      ],
+    });
+    const printed = shell(recipe("qcow2-1.md"), scratch(), { DISK: await rawFile(source) });
+    expect(printed.split(" ")[0]).toBe(toHex(nativeSha256.hash(await inMemory((target) => writeQcow2(source, target)))));
+  });
 
   oracleRoot(
     "fsck.erofs",
