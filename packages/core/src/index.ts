@@ -15,6 +15,7 @@ export {
   type TreeExplanation,
 } from "./explain/explain.ts";
 export { explainTarBytes } from "./explain/tar-bytes.ts";
+export { parseContentRange, parseRetryAfter } from "./fetch/headers.ts";
 export { type FsHandle, type FsLike, type FsStats, readFsLike } from "./fs-like.ts";
 export { formatLock, LOCK_SCHEMA, type Lock, type LockedFile, type LockedPackage, type LockedRelease, parseLock } from "./lock/lock.ts";
 export { type LookUpOptions, lookUp, treePathOf } from "./look-up.ts";

@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { CoreError } from "../errors.ts";
-import type { ContentCache } from "./cache.node.ts";
+import type { ContentCache } from "../fetch/cache.node.ts";
 
 // An HTTP proxy on the loopback interface that stands between apt and the archives: apt's own requests, signature checks and
 // sources.list stay exactly what they are without it, which is what makes a replayed build equal to the first.

@@ -1,11 +1,11 @@
 import { compareNames } from "@imgkit/bytes";
 import { CoreError } from "../errors.ts";
+import { type ContentCache, openCache } from "../fetch/cache.node.ts";
+import { fetchUrl } from "../fetch/http.node.ts";
 import { type MmdebstrapOptions, mmdebstrapVersion, runMmdebstrap } from "../mmdebstrap.node.ts";
 import { mmdebstrapArguments, parseMmdebstrapSpec } from "../mmdebstrap.ts";
 import { startAptProxy } from "./apt-proxy.node.ts";
-import { type ContentCache, openCache } from "./cache.node.ts";
 import { readStanzas } from "./deb822.ts";
-import { fetchUrl } from "./fetch.node.ts";
 import type { Lock, LockedFile, LockedPackage, LockedRelease } from "./lock.ts";
 
 export interface LockOptions extends Omit<MmdebstrapOptions, "epoch"> {

@@ -1,11 +1,11 @@
 import { CoreError } from "../errors.ts";
+import { type ContentCache, cachedDigest, openCache } from "../fetch/cache.node.ts";
+import { fetchUrl } from "../fetch/http.node.ts";
 import { type MmdebstrapOptions, mmdebstrapVersion, runMmdebstrap } from "../mmdebstrap.node.ts";
 import { mmdebstrapArguments, parseMmdebstrapSpec } from "../mmdebstrap.ts";
 import type { Change, Normalised } from "../normalise/step.ts";
 import type { Tree } from "../tree.ts";
 import { startAptProxy } from "./apt-proxy.node.ts";
-import { type ContentCache, cachedDigest, openCache } from "./cache.node.ts";
-import { fetchUrl } from "./fetch.node.ts";
 import type { Lock, LockedFile } from "./lock.ts";
 
 export interface ReplayOptions extends MmdebstrapOptions {

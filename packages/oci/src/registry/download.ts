@@ -1,10 +1,10 @@
 // A blob of a registry as a source of bytes. Read in order it is one request, resumed by Range when it is cut, and verified.
 import { checkRange, type Sha256Engine } from "@imgkit/bytes";
+import { parseContentRange } from "@imgkit/core";
 import { type BlobSource, blobMismatch } from "../blobs.ts";
 import { createDigester, type Digester, parseDigest } from "../digest.ts";
 import { OciError } from "../errors.ts";
 import type { Body } from "./body.ts";
-import { parseContentRange } from "./header.ts";
 import type { Answer, Transport } from "./transport.ts";
 
 export interface DownloadOptions {

@@ -1,4 +1,4 @@
-// The HTTP headers that a registry speaks with: challenges (RFC 9110 section 11.6.1), links (RFC 8288), dates and ranges.
+// The HTTP headers that a registry speaks with: challenges (RFC 9110 section 11.6.1), links (RFC 8288), and how far an upload is.
 // All of them are a stranger's text: readers return what they understand, and never throw.
 
 /** Longest header that is looked at, in characters. */
@@ -109,33 +109,6 @@ export function parseNextLink(header: string): string | undefined {
       return url;
   } while (scanner.skip(","));
   return undefined;
-}
-
-const months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
-/**
- * `Retry-After` (RFC 9110 section 10.2.3) in milliseconds from `now`, which is in milliseconds since 1970. Both forms; of dates,
- * the one that RFC 9110 lets servers send.
- */
-export function parseRetryAfter(header: string, now: number): number | undefined {
-  if (/^[0-9]{1,9}$/.test(header)) return Number(header) * 1000;
-  const parts = /^[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT$/.exec(header);
-  const month = months.indexOf(parts?.[2] ?? "");
-  if (parts === null || month === -1) return undefined;
-  const [day = 0, , year = 0, hour = 0, minute = 0, second = 0] = parts.slice(1).map(Number);
-  // Days since 1970-01-01 of a date in years that start in March, so that the leap day is a year's last.
-  const y = month < 2 ? year - 1 : year;
-  const dayOfYear = Math.floor((153 * ((month + 10) % 12) + 2) / 5) + day - 1;
-  const days = y * 365 + Math.floor(y / 4) - Math.floor(y / 100) + Math.floor(y / 400) + dayOfYear - 719468;
-  return Math.max(0, (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 - now);
-}
-
-/** What a `Content-Range` of a 206 answer says: first byte, last byte, size of the whole. */
-export function parseContentRange(header: string): { readonly first: number; readonly last: number; readonly size: number | undefined } | undefined {
-  const parts = /^bytes ([0-9]{1,16})-([0-9]{1,16})\/([0-9]{1,16}|\*)$/.exec(header);
-  if (parts === null) return undefined;
-  const [first, last] = [Number(parts[1]), Number(parts[2])];
-  return { first, last, size: parts[3] === "*" ? undefined : Number(parts[3]) };
 }
 
 /** How many bytes an upload has, by the `Range: 0-LAST` of its status. Registries write `0-0` for none as well as for one byte: none is taken. */

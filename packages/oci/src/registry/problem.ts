@@ -1,10 +1,10 @@
 // What a registry's refusal says (distribution-spec, "Error Codes"), as an error of ours.
+import { parseRetryAfter } from "@imgkit/core";
 import { clip } from "../clip.ts";
 import { OciError, type OciErrorCode } from "../errors.ts";
 import { parseJson } from "../json-read.ts";
 import { isObject } from "../shape.ts";
 import { type Body, isUntrusted, readBody } from "./body.ts";
-import { parseRetryAfter } from "./header.ts";
 
 /** Longest explanation that is read. */
 const MAX_EXPLANATION = 64 << 10;

@@ -1,9 +1,10 @@
 // What comes as text: references, headers, files of credentials. Tables, properties, and a fuzz of each reader.
+import { parseContentRange, parseRetryAfter } from "@imgkit/core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { formatReference, OciError, parseReference, type Reference, referenceTarget } from "../../src/index.ts";
 import { credentialsIn, parseAuthFile, parseHelperAnswer } from "../../src/registry/auth-file.ts";
-import { parseChallenges, parseContentRange, parseNextLink, parseRetryAfter, parseUploadRange } from "../../src/registry/header.ts";
+import { parseChallenges, parseNextLink, parseUploadRange } from "../../src/registry/header.ts";
 
 const numRuns = process.env.IMGKIT_LONG === "1" ? 20_000 : 1000;
 const hex = "0123456789abcdef".repeat(4);
