@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import type { ByteStream } from "@imgkit/bytes";
 import { openFile, writeFileAtomic } from "@imgkit/bytes/node";
-import { type ContentCache, cachedDigest, fetchUrl, openCache } from "@imgkit/core/node";
+import { CoreError } from "@imgkit/core";
+import { type Clock, type ContentCache, cachedDigest, download, openCache } from "@imgkit/core/node";
 import type { Fetcher, OpenedFile, OpenOptions } from "./apko/fetcher.ts";
 import { ApkError } from "./errors.ts";
 import { folderFetcher } from "./folder-fetcher.node.ts";
@@ -18,13 +18,14 @@ export interface WebFetcherOptions {
   readonly signal?: AbortSignal;
   /** The URL of an HTTP proxy, for http addresses. */
   readonly proxy?: string;
+  /** Default this machine's. */
+  readonly clock?: Clock;
 }
-
-const ATTEMPTS = 3;
 
 /**
  * Reads repositories behind HTTP and HTTPS, and folders. What was fetched is kept, and its digest is recomputed whenever it is read. A package's
- * address is asked for once; an index is asked for each time, and taken from the cache only offline.
+ * address is asked for once; an index is asked for each time, and taken from the cache only offline. A download that breaks off goes on
+ * where it was, in this run or the next.
  */
 export function webFetcher(options: WebFetcherOptions): Fetcher {
   const folders = folderFetcher(options.base);
@@ -47,7 +48,7 @@ class Web {
   async open(url: string, limits: OpenOptions): Promise<OpenedFile> {
     const { offline = false } = this.#options;
     const kept = offline || url.endsWith(".apk") ? await this.#kept(url) : undefined;
-    if (kept !== undefined) return openFile(kept);
+    if (kept !== undefined) return this.#opened(kept, url);
     if (offline)
       throw new ApkError(
         "REPOSITORY_FAILED",
@@ -55,7 +56,12 @@ class Web {
         { path: url, hint: "Leave --offline out once." },
         "system",
       );
-    return openFile(await this.#fetch(url, limits));
+    return this.#opened(await this.#fetch(url, limits), url);
+  }
+
+  /** What its reader finds wrong is asked for again the next time, and not for ever taken from the cache. */
+  #opened(path: string, url: string): OpenedFile {
+    return { ...openFile(path), reject: () => rmSync(this.#note(url), { force: true }) };
   }
 
   /** The cached content of an address, if it is there and whole. */
@@ -74,41 +80,26 @@ class Web {
     return undefined;
   }
 
-  async #fetch(url: string, limits: OpenOptions): Promise<string> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.#fetchOnce(url, limits);
-      } catch (error) {
-        // What the server has answered will not be another answer; what the network has done may be.
-        if (attempt === ATTEMPTS || error instanceof ApkError || this.#options.signal?.aborted === true) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 200 * 2 ** attempt));
-      }
-    }
-  }
-
-  async #fetchOnce(url: string, { maxSize }: OpenOptions): Promise<string> {
-    const { signal, proxy } = this.#options;
-    const answer = await fetchUrl(url, { ...(signal === undefined ? {} : { signal }), ...(proxy === undefined ? {} : { proxy }) });
-    if (!answer.found) throw new ApkError("REPOSITORY_FAILED", "the repository does not have it", { path: url, found: "404" }, "system");
-    const { sha256 } = await this.#cache.put(limited(answer.body, maxSize, url));
-    mkdirSync(join(this.#options.cache, "by-address"), { recursive: true });
-    await writeFileAtomic(this.#note(url), [new TextEncoder().encode(`${sha256}\n`)]);
-    const path = this.#cache.find(sha256);
+  async #fetch(url: string, { maxSize }: OpenOptions): Promise<string> {
+    const { cache, signal, proxy, clock } = this.#options;
+    const file = await download(this.#cache, url, {
+      signal,
+      proxy,
+      ...(clock === undefined ? {} : { clock }),
+      ...(maxSize === undefined ? {} : { maxSize }),
+    }).catch((cause: unknown) => {
+      if (!(cause instanceof CoreError) || cause.code !== "TOO_LARGE") throw cause;
+      throw new ApkError("REPOSITORY_FAILED", "more bytes than there can be", { path: url, expected: `at most ${maxSize}`, cause });
+    });
+    if (file === undefined) throw new ApkError("REPOSITORY_FAILED", "the repository does not have it", { path: url, found: "404" }, "system");
+    mkdirSync(join(cache, "by-address"), { recursive: true });
+    await writeFileAtomic(this.#note(url), [new TextEncoder().encode(`${file.sha256}\n`)]);
+    const path = this.#cache.find(file.sha256);
     if (path === undefined) throw new ApkError("REPOSITORY_FAILED", "what was fetched is gone from the cache", { path: url }, "system");
     return path;
   }
 
   #note(url: string): string {
     return join(this.#options.cache, "by-address", createHash("sha256").update(url).digest("hex"));
-  }
-}
-
-async function* limited(stream: ByteStream, maxSize: number | undefined, url: string): AsyncGenerator<Uint8Array, void, undefined> {
-  let size = 0;
-  for await (const chunk of stream) {
-    size += chunk.length;
-    if (maxSize !== undefined && size > maxSize)
-      throw new ApkError("REPOSITORY_FAILED", "more bytes than there can be", { path: url, expected: `at most ${maxSize}` });
-    yield chunk;
   }
 }

@@ -22,6 +22,7 @@ export type CoreErrorCode =
   | "BAD_LOCK"
   | "LOCK_MISMATCH"
   | "SOURCE_FAILED"
+  | "TOO_LARGE"
   | "NO_SUCH_PATH"
   | "EXTRACT_REFUSED"
   | "TOOL_MISSING"

@@ -9,11 +9,12 @@ import { type InstalledFile, installFiles } from "../install/install.ts";
 import { Root } from "../install/root.ts";
 import type { PackageInfo } from "../package.ts";
 import { addAccounts } from "./accounts.ts";
+import { eachPackage } from "./ahead.ts";
 import { lines, linkDatabase, makeBase } from "./base.ts";
 import { writeBundleChecksums } from "./bundles.ts";
 import { linkBusybox } from "./busybox.ts";
 import { type ApkoConfig, parseArchitecture } from "./config.ts";
-import type { Fetcher, OpenedFile } from "./fetcher.ts";
+import type { OpenedFile } from "./fetcher.ts";
 import { apkoJson } from "./json.ts";
 import { writeLdCache } from "./ld-cache.ts";
 import type { ApkoLock } from "./lock.ts";
@@ -72,40 +73,6 @@ interface Brought {
   readonly files: readonly InstalledFile[];
 }
 
-/** Files that are opened some way ahead of their turn, so that several are fetched at once. */
-class Ahead {
-  readonly #left: PlannedPackage[];
-  readonly #fetcher: Fetcher;
-  readonly #opening: Promise<OpenedFile>[] = [];
-
-  constructor(packages: readonly PlannedPackage[], fetcher: Fetcher) {
-    this.#left = [...packages];
-    this.#fetcher = fetcher;
-  }
-
-  /** The next file in the order of the packages. */
-  next(): Promise<OpenedFile> {
-    while (this.#opening.length < AT_ONCE) {
-      const planned = this.#left.shift();
-      if (planned === undefined) break;
-      const { place, file, maxSize } = planned;
-      const opened = this.#fetcher.open(place, file, { maxSize });
-      // It is awaited in its turn.
-      opened.catch(() => undefined);
-      this.#opening.push(opened);
-    }
-    return this.#opening.shift() as Promise<OpenedFile>;
-  }
-
-  /** Lets go of what was opened and not asked for. */
-  async close(): Promise<void> {
-    this.#left.length = 0;
-    for (const result of await Promise.allSettled(this.#opening.splice(0))) if (result.status === "fulfilled") result.value.close();
-  }
-}
-
-const AT_ONCE = 4;
-
 class Builder {
   readonly root: Root;
   readonly #options: ApkoBuildOptions;
@@ -125,20 +92,10 @@ class Builder {
 
   async install({ packages }: Plan): Promise<void> {
     const { onPackage, fetcher } = this.#options;
-    const ahead = new Ahead(packages, fetcher);
-    try {
-      for (const [i, planned] of packages.entries()) {
-        onPackage?.(i, packages.length, planned.name);
-        const file = await ahead.next();
-        try {
-          await this.#package(planned, file);
-        } finally {
-          file.close();
-        }
-      }
-    } finally {
-      await ahead.close();
-    }
+    await eachPackage(packages, fetcher, async (planned, file, i) => {
+      onPackage?.(i, packages.length, planned.name);
+      await this.#package(planned, file);
+    });
     onPackage?.(packages.length, packages.length, "");
   }
 

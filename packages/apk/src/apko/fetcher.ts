@@ -2,6 +2,8 @@ import type { ByteSource } from "@imgkit/bytes";
 
 /** Bytes that can be let go. */
 export interface OpenedFile extends ByteSource {
+  /** Says that it is not what it should be: who keeps it forgets it. */
+  reject?(): void;
   close(): void;
 }
 

@@ -1,6 +1,7 @@
 import { encodeBase64, portableSha256, type Sha256Engine } from "@imgkit/bytes";
 import { openApk } from "../apk-file.ts";
 import { ApkError } from "../errors.ts";
+import { eachPackage } from "./ahead.ts";
 import { type ApkoConfig, parseArchitecture } from "./config.ts";
 import { readText } from "./fetcher.ts";
 import type { ApkoLock, LockedApk, LockedRepository } from "./lock.ts";
@@ -23,18 +24,13 @@ export async function lockApko(config: ApkoConfig, options: MakeLockOptions): Pr
   const packages: LockedApk[] = [];
   for (const architecture of names) {
     const plan = await planFromRepositories(config, architecture, options);
-    for (const planned of plan.packages) {
+    await eachPackage(plan.packages, fetcher, async (planned, opened) => {
       options.onPackage?.(planned.name);
-      const opened = await fetcher.open(planned.place, planned.file, { maxSize: planned.maxSize });
-      try {
-        const label = `${planned.name}-${planned.version}.apk`;
-        const apk = await openApk(opened, { name: label, ...(gunzip === undefined ? {} : { gunzip }) });
-        await planned.check(apk, opened, label);
-        packages.push(await lockedApk(apk, opened, `${planned.place}/${planned.file}`, sha256));
-      } finally {
-        opened.close();
-      }
-    }
+      const label = `${planned.name}-${planned.version}.apk`;
+      const apk = await openApk(opened, { name: label, ...(gunzip === undefined ? {} : { gunzip }) });
+      await planned.check(apk, opened, label);
+      packages.push(await lockedApk(apk, opened, `${planned.place}/${planned.file}`, sha256));
+    });
   }
   const keyring = [];
   for (const url of contents.keyring) keyring.push({ name: url.replace(/^[a-z]+:\/\//, ""), url, content: await readText(fetcher, url) });

@@ -61,6 +61,9 @@ export async function planFromRepositories({ contents }: ApkoConfig, architectur
       const gunzip = options.gunzip === undefined ? {} : { gunzip: options.gunzip };
       const { packages } = await readIndex(file, { trust, name: `${location}/${architecture}/APKINDEX.tar.gz`, ...gunzip });
       repositories.push({ packages, ...(pin === undefined ? {} : { pin }) });
+    } catch (error) {
+      file.reject?.();
+      throw error;
     } finally {
       file.close();
     }

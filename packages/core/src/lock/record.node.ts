@@ -1,7 +1,7 @@
 import { compareNames } from "@imgkit/bytes";
 import { CoreError } from "../errors.ts";
 import { type ContentCache, openCache } from "../fetch/cache.node.ts";
-import { fetchUrl } from "../fetch/http.node.ts";
+import { download } from "../fetch/download.node.ts";
 import { type MmdebstrapOptions, mmdebstrapVersion, runMmdebstrap } from "../mmdebstrap.node.ts";
 import { mmdebstrapArguments, parseMmdebstrapSpec } from "../mmdebstrap.ts";
 import { startAptProxy } from "./apt-proxy.node.ts";
@@ -66,18 +66,17 @@ class Recorder {
   }
 
   async #fetch(url: string): Promise<LockedFile | undefined> {
-    const fetched = await fetchUrl(url, { signal: this.#options.signal, proxy: this.#options.env.http_proxy });
-    const file = fetched.found ? { url, ...(await this.#cache.put(this.#counted(fetched.body))) } : undefined;
+    const { signal, env, onProgress } = this.#options;
+    let before = 0;
+    const told = (here: number): void => {
+      this.#bytes += here - before;
+      before = here;
+      onProgress?.(this.#bytes);
+    };
+    const fetched = await download(this.#cache, url, { signal, proxy: env.http_proxy, onProgress: told });
+    const file = fetched === undefined ? undefined : { url, ...fetched };
     this.#answers.set(url, file);
     return file;
-  }
-
-  async *#counted(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
-    for await (const chunk of body) {
-      this.#bytes += chunk.length;
-      this.#options.onProgress?.(this.#bytes);
-      yield chunk;
-    }
   }
 
   files(): LockedFile[] {

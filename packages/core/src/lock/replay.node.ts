@@ -1,6 +1,6 @@
 import { CoreError } from "../errors.ts";
 import { type ContentCache, cachedDigest, openCache } from "../fetch/cache.node.ts";
-import { fetchUrl } from "../fetch/http.node.ts";
+import { download } from "../fetch/download.node.ts";
 import { type MmdebstrapOptions, mmdebstrapVersion, runMmdebstrap } from "../mmdebstrap.node.ts";
 import { mmdebstrapArguments, parseMmdebstrapSpec } from "../mmdebstrap.ts";
 import type { Change, Normalised } from "../normalise/step.ts";
@@ -98,11 +98,8 @@ class Replay {
     let reason: unknown;
     for (const url of this.#places(file.url)) {
       try {
-        const fetched = await fetchUrl(url, { signal: this.#options.signal, proxy: this.#options.env.http_proxy });
-        if (fetched.found) {
-          await this.#cache.put(fetched.body, file);
-          return;
-        }
+        const { signal, env } = this.#options;
+        if ((await download(this.#cache, url, { signal, proxy: env.http_proxy, expected: file })) !== undefined) return;
       } catch (error) {
         reason = error;
       }
