@@ -11,6 +11,7 @@ export { AttestError, type AttestErrorCode } from "./errors.ts";
 export { readPem } from "./pem.ts";
 export { type Certificate, readCertificate, readCertificateFile } from "./pkcs7/certificate.ts";
 export type { RsaSigner, RsaVerifier } from "./pkcs7/rsa.ts";
+export { type ReportInput, reportPage } from "./report/page.ts";
 export {
   type RootHashSignOptions,
   rootHashToBeSigned,

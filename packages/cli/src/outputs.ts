@@ -61,11 +61,11 @@ async function put(stream: ByteStream, output: string, io: Io, used?: (chunk: Ui
 }
 
 /**
- * Looks at what a run writes besides its output, by option, before the work begins: it would be late to fail when all is done.
+ * Looks at what a run writes besides its output, by option, before the work begins: it would be late to fail when all is done. `named` says what `output` is.
  * @throws CliError USAGE when two outputs are one file; BytesError OUTPUT_FAILED.
  */
-export function checkSideOutputs(output: string, others: Readonly<Record<string, string | undefined>>): void {
-  const taken = new Map([[placeOf(output), "the output"]]);
+export function checkSideOutputs(output: string, others: Readonly<Record<string, string | undefined>>, named: string = "the output"): void {
+  const taken = new Map([[placeOf(output), named]]);
   for (const [option, path] of Object.entries(others)) {
     if (path === undefined) continue;
     const place = placeOf(path);

@@ -10,7 +10,7 @@ export { type DiskInput, type DiskLayout, type DiskOptions, type DiskPair, type 
 export { type DiskContents, readDiskTree } from "./disk/read.ts";
 export type { DiskIdentifiers } from "./disk/seed.ts";
 export type { SplitFolder } from "./disk/split.ts";
-export { type DiskVerification, type VerifiedPair, type VerifyDiskOptions, verifyDisk } from "./disk/verify.ts";
+export { type DiskVerification, type TreePlaces, type VerifiedPair, type VerifyDiskOptions, verifyDisk } from "./disk/verify.ts";
 export type { FoundUki } from "./disk/verify-boot.ts";
 export { type DiskDescription, type DiskTarget, type PairDescription, type PartitionDescription, type WriteDiskOptions, writeDisk } from "./disk/write.ts";
 export type { ErofsExtent } from "./erofs/extents.ts";

@@ -1,3 +1,4 @@
+import { writeFileAtomic } from "@imgkit/bytes/node";
 import { type Command, Option } from "commander";
 import { isBuildFile } from "../build/read.ts";
 import type { Context } from "../context.ts";
@@ -5,6 +6,7 @@ import { CliError, exitCode } from "../errors.ts";
 import { type Io, note, printJson, printLine } from "../io.ts";
 import { type Target, targetOf } from "../kind.ts";
 import { addOutputOptions, collectText } from "../options.ts";
+import { checkSideOutputs } from "../outputs.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { addTreeOptions } from "../tree-options.ts";
 import { verifyDiskTarget } from "../verify/disk.ts";
@@ -24,6 +26,7 @@ Examples:
   $ imgkit verify oci:DIR:TAG --from image.lock.json
   $ imgkit verify disk.raw --from disk.record.json
   $ imgkit verify disk.raw --root-hash $(cat root.hash)
+  $ imgkit verify disk.raw --root-hash $(cat root.hash) --html report.html
   $ imgkit verify disk.raw --json | jq .findings`;
 
 export function addVerify(program: Command, context: Context): void {
@@ -44,6 +47,7 @@ export function addVerify(program: Command, context: Context): void {
       collectText,
     )
     .option("--platform <os/arch>", "which image of an index: with --from, and with --mtree")
+    .option("--html <file>", "also write the outcome as a page for a browser, which needs no other file")
     .addOption(new Option("--as <kind>", "take X as this, whatever it looks like").choices(["tar", "layout", "disk"]))
     .addHelpText("after", examples)
     .action((x: string, options: VerifyOptions) => verify(x, options, context));
@@ -53,9 +57,11 @@ export function addVerify(program: Command, context: Context): void {
 async function verify(x: string, options: VerifyOptions, context: Context): Promise<void> {
   const { io } = context;
   checkOptions(options);
+  checkSideOutputs(x, { "--html": options.html }, "what is verified");
   const { kind, outcome } = options.mtree === undefined ? await verifyTargetOf(x, options, context) : await verifyTree(x, options.mtree, options, io);
   if (!outcome.ok) context.outcome = exitCode.found;
   const { ok, anchor, findings, verified, unverified = [], details } = outcome;
+  if (options.html !== undefined) await writePage(options.html, x, kind, outcome, options);
   if (options.json) {
     await printJson(io, { command: "verify", target: x, kind, ok, anchor, ...details });
     return;
@@ -65,6 +71,15 @@ async function verify(x: string, options: VerifyOptions, context: Context): Prom
   if (options.quiet) return;
   for (const line of verified) await printLine(io, `  ${line}`);
   await printLine(io, ok ? `${x}: verified against ${anchor}` : `${x}: NOT verified: ${findings.length} ${findings.length === 1 ? "finding" : "findings"}`);
+}
+
+/** The library of signatures and reports is loaded for who asks. */
+async function writePage(path: string, target: string, kind: string, outcome: Outcome, options: VerifyOptions): Promise<void> {
+  const { reportPage } = await import("@imgkit/attest");
+  const { ok, anchor, findings, verified, unverified = [], disk } = outcome;
+  const anchored = [options.digest, options.rootHash, options.mtree, options.from].some((given) => given !== undefined);
+  const page = reportPage({ target, kind, ok, anchor, anchored, findings, verified, unverified, ...(disk === undefined ? {} : { disk }) });
+  await writeFileAtomic(path, [new TextEncoder().encode(page)]);
 }
 
 async function verifyTargetOf(x: string, options: VerifyOptions, context: Context): Promise<{ kind: string; outcome: Outcome }> {

@@ -10,12 +10,13 @@ export async function verifyDiskTarget(path: string, options: VerifyOptions, pro
   const file = openFile(path);
   try {
     const { rootHash, seed } = options;
-    const { ok, ...result } = await verifyDisk(pacedSource(file), {
+    const disk = await verifyDisk(pacedSource(file), {
       engine: nativeEngine,
       onProgress: (done, total) => progress.update(done, total),
       ...(rootHash === undefined ? {} : { rootHash }),
       ...(seed === undefined ? {} : { seed }),
     });
+    const { ok, ...result } = disk;
     const verified = result.pairs
       .filter((pair) => pair.ok)
       .map((pair) => `${pair.mountPoint === "/opt" ? "opt" : pair.typeName}: root hash ${pair.rootHash}, partitions ${pair.data} and ${pair.verity}`);
@@ -28,7 +29,7 @@ export async function verifyDiskTarget(path: string, options: VerifyOptions, pro
         ? "the disk's own partition UUIDs only: it is consistent with itself (give --root-hash to hold it to a published one)"
         : "the given root hash";
     const unverified = result.unprotected.map((number) => `partition ${number} is covered by no root hash: what it holds was not verified`);
-    return { ok, anchor, findings: result.findings.map(findingLine), verified, unverified, details: result };
+    return { ok, anchor, findings: result.findings.map(findingLine), verified, unverified, details: result, disk };
   } finally {
     file.close();
   }

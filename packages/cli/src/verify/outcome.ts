@@ -1,3 +1,4 @@
+import type { DiskVerification } from "@imgkit/disk";
 import type { Target } from "../kind.ts";
 import type { OutputOptions } from "../options.ts";
 import type { TreeOptions } from "../tree-options.ts";
@@ -11,6 +12,8 @@ export interface VerifyOptions extends TreeOptions, OutputOptions {
   /** Sources, one for each layer, or one record. */
   readonly from?: readonly string[];
   readonly platform?: string;
+  /** Where a page for a reader goes. */
+  readonly html?: string;
 }
 
 /** What a verification came to, whatever was verified. */
@@ -26,4 +29,6 @@ export interface Outcome {
   readonly unverified?: readonly string[];
   /** What else `--json` says. */
   readonly details: object;
+  /** Of a disk: what its page draws. */
+  readonly disk?: DiskVerification;
 }

@@ -13,12 +13,14 @@ import {
   superblockStruct,
   type VerityCheck,
   VerityError,
+  type VerityLayout,
   verifyGpt,
   verifyTree,
 } from "@imgkit/verity";
 import { DiskError } from "../errors.ts";
 import { type DiskFinding, fromGpt, fromVerity } from "./findings.ts";
 import { checkIdentifiers } from "./identifiers.ts";
+import type { DiskRange } from "./layout.ts";
 import { checkProtectiveMbr } from "./mbr.ts";
 import { mountPointOf, type PairedPartitions, pairPartitions } from "./pairs.ts";
 import { type FoundUki, type HeldPair, verifyBoot } from "./verify-boot.ts";
@@ -51,6 +53,16 @@ export interface VerifiedPair {
   readonly rootHash: string;
   /** Nothing is wrong with the data and the tree. */
   readonly ok: boolean;
+  /** Where the superblock says that the parts are; undefined when it cannot be used. */
+  readonly tree?: TreePlaces;
+}
+
+/** Where a tree and its data are, in bytes from the start of the disk. */
+export interface TreePlaces {
+  /** The data that the tree covers. */
+  readonly data: DiskRange;
+  /** From the top, which is one block, to the lowest level. */
+  readonly levels: readonly DiskRange[];
 }
 
 /** The outcome of a verification. JSON as it is. */
@@ -95,11 +107,11 @@ export async function verifyDisk(source: ByteSource, options: VerifyDiskOptions 
       ...options,
       ...(progress === undefined ? {} : { onProgress: progress }),
     });
-    findings.push(...found);
+    findings.push(...found.findings);
     const mountPoint = mountPointOf(pair);
     heldPairs.push({ mountPoint, rootHash: held });
-    const ok = found.length === 0;
-    pairs.push({ typeName: pair.data.typeName, mountPoint, data: pair.data.number, verity: pair.verity.number, rootHash: toHex(held), ok });
+    const named = { typeName: pair.data.typeName, mountPoint, data: pair.data.number, verity: pair.verity.number, rootHash: toHex(held) };
+    pairs.push({ ...named, ok: found.findings.length === 0, ...(found.tree === undefined ? {} : { tree: found.tree }) });
   }
   const boot = await verifyBoot(partitions, heldPairs, (partition) => partitionSource(source, partition));
   findings.push(...boot.findings);
@@ -170,7 +182,7 @@ async function verifyPair(
   pair: PairedPartitions & { readonly diskGuid: string },
   rootHash: Uint8Array,
   options: VerifyDiskOptions,
-): Promise<DiskFinding[]> {
+): Promise<{ readonly findings: DiskFinding[]; readonly tree?: TreePlaces }> {
   const data = partitionSource(source, pair.data);
   const verity = partitionSource(source, pair.verity);
   let check: VerityCheck;
@@ -182,26 +194,24 @@ async function verifyPair(
   } catch (error) {
     // The superblock of the disk names a hash whose length is not that of the root hash.
     if (!(error instanceof VerityError)) throw error;
-    return [
-      {
-        code: "SUPERBLOCK",
-        message: `partition ${pair.verity.number}: ${error.message}`,
-        partition: pair.verity.number,
-        offset: pair.verity.offset,
-        length: 512,
-      },
-    ];
+    const { number, offset } = pair.verity;
+    return { findings: [{ code: "SUPERBLOCK", message: `partition ${number}: ${error.message}`, partition: number, offset, length: 512 }] };
   }
   const found = check.findings.map((finding) => fromVerity(finding, finding.source === "data" ? pair.data : pair.verity));
   const findings = await namePaths(found, data, pair.data.offset);
-  if (check.layout === undefined) return findings;
+  if (check.layout === undefined) return { findings };
   const { dataSize, treeOffset, size } = check.layout;
   await checkZeros(data, pair.data, dataSize, data.size, findings);
   await checkZeros(verity, pair.verity, superblockStruct.size, treeOffset, findings);
   await checkZeros(verity, pair.verity, size, verity.size, findings);
   const disk = mountPointOf(pair) === "/" ? { guid: pair.diskGuid, rootHash } : undefined;
   if (check.superblock !== undefined) findings.push(...checkIdentifiers(options.seed, pair, check.superblock, disk));
-  return findings;
+  return { findings, tree: placesOf(check.layout, pair) };
+}
+
+function placesOf({ dataSize, levels, hashBlockSize }: VerityLayout, { data, verity }: PairedPartitions): TreePlaces {
+  const places = levels.map(({ offset, blocks }) => ({ offset: verity.offset + offset, size: blocks * hashBlockSize }));
+  return { data: { offset: data.offset, size: dataSize }, levels: places.toReversed() };
 }
 
 /** What of a partition is on the disk: less than the table says when the disk is cut short, nothing when it ends before it begins. */
