@@ -3,11 +3,11 @@
 import { BytesError } from "./errors.ts";
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const digitCodes = Uint8Array.from(alphabet, (digit) => digit.charCodeAt(0));
 const values = new Uint8Array(128);
-for (let i = 0; i < alphabet.length; i++) values[alphabet.charCodeAt(i)] = i;
-
-/** Text is put together in pieces of so many digits: one string for each digit would be slow, one call for all too large. */
-const PIECE = 8192;
+digitCodes.forEach((code, i) => {
+  values[code] = i;
+});
 
 /** The base64 text of some bytes. */
 export function encodeBase64(bytes: Uint8Array): string {
@@ -16,12 +16,10 @@ export function encodeBase64(bytes: Uint8Array): string {
   for (let i = 0; i < bytes.length; i += 3) {
     const word = ((bytes[i] ?? 0) << 16) | ((bytes[i + 1] ?? 0) << 8) | (bytes[i + 2] ?? 0);
     const digits = Math.min(4, bytes.length - i + 1);
-    for (let digit = 0; digit < digits; digit++) codes[at + digit] = alphabet.charCodeAt((word >> (18 - 6 * digit)) & 63);
+    for (let digit = 0; digit < digits; digit++) codes[at + digit] = digitCodes[(word >> (18 - 6 * digit)) & 63] as number;
     at += 4;
   }
-  let out = "";
-  for (let i = 0; i < codes.length; i += PIECE) out += String.fromCharCode(...codes.subarray(i, i + PIECE));
-  return out;
+  return new TextDecoder().decode(codes);
 }
 
 /**

@@ -13,7 +13,7 @@ describe("base64", () => {
     );
   });
 
-  test("is put together from pieces where it is long", () => {
+  test("is Node's where it is long", () => {
     const bytes = Uint8Array.from({ length: 100_000 }, (_, i) => (i * 7) ^ (i >> 8));
     expect(encodeBase64(bytes)).toBe(Buffer.from(bytes).toString("base64"));
   });

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fromHex, memorySource, toHex } from "@imgkit/bytes";
 import { describe, expect, test } from "vitest";
 import { oracle } from "../../../test/oracle.ts";
-import { buildTree, encodeGpt, type HashName, type NewTable } from "../src/index.ts";
+import { buildTree, decodeProof, encodeGpt, encodeProof, type HashName, makeProof, type NewTable, verifyProof } from "../src/index.ts";
 import { memoryTarget, noise } from "./sample.ts";
 
 interface VerityVector {
@@ -23,6 +23,12 @@ interface VerityVector {
   readonly sha256: string;
 }
 
+interface ProofVector extends Omit<VerityVector, "uuid" | "hashOffset"> {
+  readonly blocks: readonly number[];
+  readonly path?: string;
+  readonly size: number;
+}
+
 interface GptVector extends Omit<NewTable, "partitions"> {
   readonly name: string;
   readonly partitions: readonly (Omit<NewTable["partitions"][number], "attributes"> & { readonly attributes: string; readonly number: number })[];
@@ -32,18 +38,19 @@ interface GptVector extends Omit<NewTable, "partitions"> {
 
 const read = <T>(name: string): readonly T[] => JSON.parse(readFileSync(new URL(`../../../fixtures/vectors/${name}`, import.meta.url), "utf8")).vectors;
 const verity = read<VerityVector>("verity-1.json");
+const proofs = read<ProofVector>("proof-1.json");
 const gpt = read<GptVector>("gpt-1.json");
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 const changed = (format: string): string =>
   `the bytes of ${format}/1 changed: before 0.1.0 update the vector and docs/bytes/${format}.md, after it write ${format}/2`;
 
-const dataOf = (vector: VerityVector): Uint8Array =>
+const dataOf = (vector: Pick<VerityVector, "data">): Uint8Array =>
   Buffer.concat(vector.data.map((d) => ("zeros" in d ? new Uint8Array(d.zeros) : noise(d.size, d.xorshift32))));
 
-/** The shell blocks of a page in docs/bytes. */
-function recipes(page: string): string[] {
+/** The shell blocks of a page in docs/bytes, or those of another language. */
+function recipes(page: string, language = "sh"): string[] {
   const text = readFileSync(new URL(`../../../docs/bytes/${page}`, import.meta.url), "utf8");
-  return [...text.matchAll(/```sh\n(.*?)```/gs)].map((match) => match[1] ?? "");
+  return [...text.matchAll(new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, "gs"))].map((match) => match[1] ?? "");
 }
 
 function run(recipe: string | undefined, folder: string, variables: Readonly<Record<string, string>>): string[] {
@@ -94,6 +101,52 @@ describe("fixtures/vectors/verity-1.json", () => {
     inFolder((folder) => {
       writeFileSync(join(folder, "data.img"), dataOf(vector));
       expect(run(recipes("verity.md")[1], folder, { DATA: "data.img", SALT: vector.salt === "" ? "-" : vector.salt })).toEqual([vector.rootHash]);
+    });
+  });
+});
+
+describe("fixtures/vectors/proof-1.json", () => {
+  const proofOf = async (vector: ProofVector): Promise<Uint8Array> => {
+    const target = memoryTarget();
+    const data = memorySource(dataOf(vector));
+    const { rootHash, layout } = await buildTree(data, target.write, { ...vector, salt: fromHex(vector.salt), superblock: false });
+    return encodeProof(await makeProof({ data, hash: memorySource(target.bytes(layout.size)), layout, rootHash }, vector.blocks, vector.path));
+  };
+
+  test.each(proofs)("$name", async (vector) => {
+    const bytes = await proofOf(vector);
+    expect([bytes.length, sha256(bytes)], changed("proof")).toEqual([vector.size, vector.sha256]);
+    expect(verifyProof(decodeProof(bytes), fromHex(vector.rootHash)).blocks).toEqual(vector.blocks);
+  });
+
+  const plain = proofs.filter((v) => v.hash === "sha256" && v.hashType === 1 && v.dataBlockSize === 4096 && v.hashBlockSize === 4096);
+
+  oracle("jq", "xxd", "base64", "sha256sum", "awk").each(plain)("the recipe of docs/bytes/proof-1.md, run as it stands there: $name", async (vector) => {
+    const bytes = await proofOf(vector);
+    const data = dataOf(vector);
+    inFolder((folder) => {
+      const proof = join(folder, "proof.json");
+      writeFileSync(proof, bytes);
+      const variables = { PROOF: proof, ROOT: vector.rootHash, BLOCKS: String(data.length / 4096) };
+      const [recipe] = recipes("proof-1.md");
+      expect(run(recipe, folder, variables)).toEqual(["proven"]);
+      for (const block of vector.blocks) expect(readFileSync(join(folder, `data.${block}`)).equals(data.subarray(block * 4096, (block + 1) * 4096))).toBe(true);
+      expect(() => run(recipe, folder, { ...variables, ROOT: "0".repeat(64) })).toThrow();
+      expect(() => run(recipe, folder, { ...variables, BLOCKS: String(data.length / 4096 + 1000) })).toThrow();
+    });
+  });
+
+  test.each(plain)("the program of docs/bytes/proof-1.md, run as it stands there: $name", async (vector) => {
+    const bytes = await proofOf(vector);
+    const blocks = String(dataOf(vector).length / 4096);
+    inFolder((folder) => {
+      const [program, proof] = [join(folder, "verify.mjs"), join(folder, "proof.json")];
+      writeFileSync(program, recipes("proof-1.md", "js")[0] ?? "");
+      writeFileSync(proof, bytes);
+      const verify = (root: string): string =>
+        execFileSync(process.execPath, [program, proof, root, blocks], { encoding: "utf8", stdio: ["pipe", "pipe", "ignore"] });
+      expect(verify(vector.rootHash)).toBe(`${vector.blocks.join(" ")}\n`);
+      expect(() => verify("0".repeat(64))).toThrow();
     });
   });
 });
