@@ -1,11 +1,12 @@
 export { type ApkFile, checkAgainstIndex, checkData, type OpenApkOptions, openApk } from "./apk-file.ts";
 export { type ApkoBuild, type ApkoBuildOptions, buildApko } from "./apko/build.ts";
-export { type ApkoConfig, type ApkoGroup, type ApkoPath, type ApkoUser, parseApkoConfig, parseArchitecture } from "./apko/config.ts";
+export { type ApkoConfig, type ApkoGroup, type ApkoLayering, type ApkoPath, type ApkoUser, parseApkoConfig, parseArchitecture } from "./apko/config.ts";
 export type { Fetcher, OpenedFile, OpenOptions } from "./apko/fetcher.ts";
 export { type ApkoFile, loadApkoConfig } from "./apko/include.ts";
+export type { ApkoLayer } from "./apko/layers.ts";
 export { type ApkoLock, formatApkoLock, type LockedApk, type LockedPart, parseApkoLock } from "./apko/lock.ts";
 export { lockApko, type MakeLockOptions } from "./apko/make-lock.ts";
-export { writeApkoTar } from "./apko/tar.ts";
+export { type ApkoTarOptions, writeApkoTar } from "./apko/tar.ts";
 export { splitWords } from "./apko/words.ts";
 export type { Gunzip, Range } from "./archive.ts";
 export { type Dependency, type Operator, type Provide, parseDependency, parseProvide } from "./dependency.ts";

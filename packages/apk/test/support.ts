@@ -14,7 +14,7 @@ export function makeSigner(name: string): Signer {
 }
 
 /** A file's entry in a ustar archive, written here anew: these archives have no entry of a root, and names without `./`. */
-function ustar(name: string, content: Uint8Array, link?: string, mode: number = /^\.(pre|post)-/.test(name) ? 0o755 : 0o644): Buffer {
+function ustar(name: string, content: Uint8Array, link?: string, mode: number = /^\.(pre|post)-/.test(name) ? 0o755 : 0o644, time: number = 0): Buffer {
   const header = Buffer.alloc(512);
   const octal = (value: number, at: number, length: number): void => {
     header.write(`${value.toString(8).padStart(length - 1, "0")}\0`, at, "latin1");
@@ -24,7 +24,7 @@ function ustar(name: string, content: Uint8Array, link?: string, mode: number = 
   octal(0, 108, 8);
   octal(0, 116, 8);
   octal(content.length, 124, 12);
-  octal(0, 136, 12);
+  octal(time, 136, 12);
   // A name with a slash at its end is a folder.
   header.write(`        ${name.endsWith("/") ? "5" : "0"}`, 148, "latin1");
   if (link !== undefined) {
@@ -67,12 +67,13 @@ function member(
   links: Readonly<Record<string, string>> = {},
   programs: Readonly<Record<string, Uint8Array>> = {},
   checksums: Readonly<Record<string, string>> = {},
+  time: number = 0,
 ): Buffer {
   const entries = [
     ...Object.entries(links).map(([name, target]) => ustar(name, Buffer.alloc(0), target)),
     ...Object.entries(programs).map(([name, content]) => ustar(name, content, undefined, 0o755)),
     ...Object.entries(files).map(([name, content]) => {
-      const file = ustar(name, Buffer.from(content));
+      const file = ustar(name, Buffer.from(content), undefined, undefined, time);
       return checksums[name] === undefined ? file : Buffer.concat([record(checksums[name]), file]);
     }),
   ];
@@ -118,12 +119,14 @@ export function makeApk(options: {
   readonly checksums?: Readonly<Record<string, string>>;
   /** Files of mode 0755. */
   readonly programs?: Readonly<Record<string, Uint8Array>>;
+  /** Of the files, in seconds since 1970. */
+  readonly time?: number;
   readonly change?: (text: string) => string;
   readonly alter?: (data: Buffer) => Buffer;
   readonly control?: Readonly<Record<string, string | Uint8Array>>;
 }): MadeApk {
   const { name, signer, kind = "RSA256", files = { "usr/bin/hello": "#!/bin/sh\n" }, change = (text) => text, alter = (data) => data } = options;
-  const data = member(files, true, options.links, options.programs, options.checksums);
+  const data = member(files, true, options.links, options.programs, options.checksums, options.time);
   const hash = createHash("sha256").update(data).digest("hex");
   const text = change(
     `# made by a test\npkgname = ${name}\npkgver = 1.0-r0\narch = x86_64\nsize = 10\ndepend = so:libc.so\ndepend = b>1\ndatahash = ${hash}\n`,

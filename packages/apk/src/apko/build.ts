@@ -4,7 +4,7 @@ import { type FileNode, type Tree, writeGoTar } from "@imgkit/core";
 import { type ApkFile, openApk } from "../apk-file.ts";
 import { portableGunzip } from "../archive.ts";
 import { ApkError } from "../errors.ts";
-import { installedEntry } from "../install/database.ts";
+import { DATABASE, installedEntry } from "../install/database.ts";
 import { type InstalledFile, installFiles } from "../install/install.ts";
 import { Root } from "../install/root.ts";
 import type { PackageInfo } from "../package.ts";
@@ -16,6 +16,7 @@ import { linkBusybox } from "./busybox.ts";
 import { type ApkoConfig, parseArchitecture } from "./config.ts";
 import type { OpenedFile } from "./fetcher.ts";
 import { apkoJson } from "./json.ts";
+import { type ApkoLayer, groupPackages, type InstalledPackage, splitTree } from "./layers.ts";
 import { writeLdCache } from "./ld-cache.ts";
 import type { ApkoLock } from "./lock.ts";
 import { changePaths } from "./paths.ts";
@@ -42,6 +43,11 @@ export interface ApkoBuild {
   readonly findings: readonly string[];
   /** The configuration as it was built: packages with their versions, the user as a number. */
   readonly config: ApkoConfig;
+  /**
+   * Where the configuration has `layering`: the layers of the tree, or of one made of it, the lowest first. What is in a package's layer and
+   * what in the last one is told by the paths that packages brought.
+   */
+  layersOf?(tree: Tree): readonly ApkoLayer[];
   close(): void;
 }
 
@@ -128,13 +134,11 @@ class Builder {
     const { root } = this;
     // A file that two packages bring is listed by the one whose it is; one that was in the image before, by whoever brings it.
     const isOwn = ({ node }: InstalledFile, info: PackageInfo): boolean => node.type !== "file" || (root.origin(node.path)?.package ?? info) === info;
-    const entries = this.#brought.map(({ info, files }) =>
-      installedEntry(
-        info,
-        files.filter((file) => isOwn(file, info)),
-      ),
-    );
-    root.file("usr/lib/apk/db/installed", entries.join(""));
+    const installed = this.#brought.map(({ info, files }) => {
+      const own = files.filter((file) => isOwn(file, info));
+      return { info, entry: installedEntry(info, own) };
+    });
+    root.file(DATABASE, installed.map(({ entry }) => entry).join(""));
     root.file("usr/lib/apk/db/triggers", this.#triggers);
     root.file("usr/lib/apk/db/scripts.tar", await collect(writeGoTar(this.#scripts)));
     linkDatabase(root);
@@ -147,11 +151,19 @@ class Builder {
     await linkBusybox(root, packages);
     const uncached = await writeLdCache(root);
     root.file("etc/apk/repositories", lines([...new Set([...config.contents.repositories, ...config.contents.runtimeRepositories])].sort()));
-    return { tree: root.tree(), packages, findings: [...this.#findings(), ...(uncached === undefined ? [] : [uncached])], config, close: () => this.close() };
+    const { layering } = config;
+    const split = layering?.strategy === undefined ? {} : { layersOf: layersOf(installed, layering.budget ?? 0, root.owners()) };
+    const findings = [...this.#findings(), ...(uncached === undefined ? [] : [uncached])];
+    return { tree: root.tree(), packages, findings, config, ...split, close: () => this.close() };
   }
 
   #findings(): string[] {
     const count = this.#scripts.length;
     return count === 0 ? [] : [`${count} ${count === 1 ? "script of a package was" : "scripts of packages were"} recorded, and not run`];
   }
+}
+
+function layersOf(installed: readonly InstalledPackage[], budget: number, owners: ReadonlyMap<string, string>): (tree: Tree) => readonly ApkoLayer[] {
+  const groups = groupPackages(installed, budget);
+  return (tree) => splitTree(tree, groups, owners);
 }

@@ -47,6 +47,14 @@ export interface ApkoConfig {
   readonly vcsUrl?: string;
   readonly annotations: Readonly<Record<string, string>>;
   readonly volumes: readonly string[];
+  /** How the tree is cut into layers; without a strategy it is one. */
+  readonly layering?: ApkoLayering;
+}
+
+export interface ApkoLayering {
+  readonly strategy?: "origin";
+  /** Layers for packages, at most; there is one besides them. Default 0, which is one. */
+  readonly budget?: number;
 }
 
 /** OCI's names of architectures, and what else they are called. The first of a row is OCI's, the second apk's. */
@@ -71,7 +79,6 @@ export function parseArchitecture(text: string): { readonly oci: string; readonl
 
 const unsupported: Readonly<Record<string, string>> = {
   include: "include",
-  layering: "layering",
   format: "format",
   certificates: "certificates",
   "contents.baseimage": "a base image",
@@ -100,6 +107,7 @@ export function parseApkoConfig(document: unknown, name: string): ApkoConfig {
     "vcs-url",
     "annotations",
     "volumes",
+    "layering",
   ]);
   const contents = read.members(top.contents, "contents", ["build_repositories", "runtime_repositories", "repositories", "keyring", "packages"]);
   const entrypoint = read.members(top.entrypoint, "entrypoint", ["command", "shell-fragment"]);
@@ -130,7 +138,16 @@ export function parseApkoConfig(document: unknown, name: string): ApkoConfig {
     ...read.maybe("vcsUrl", top["vcs-url"], "vcs-url"),
     annotations: read.map(top.annotations, "annotations"),
     volumes: read.texts(top.volumes, "volumes"),
+    ...readLayering(read, top.layering),
   };
+}
+
+function readLayering(read: MemberReader, value: unknown): { layering?: ApkoLayering } {
+  if (value === undefined || value === null) return {};
+  const { strategy, budget } = read.members(value, "layering", ["strategy", "budget"]);
+  // `layering: {}` is allowed, and no layering.
+  if (strategy !== "origin" && (strategy !== undefined || budget !== undefined)) read.refuse("layering.strategy", "origin", strategy);
+  return { layering: { ...(strategy === undefined ? {} : { strategy: "origin" }), ...read.id("budget", budget, "layering.budget") } };
 }
 
 /** A name or a number, which YAML may have read as one. */

@@ -45,7 +45,7 @@ function takeInclude(document: unknown, path: string): { readonly include: strin
 function merge(included: ApkoConfig, config: ApkoConfig): ApkoConfig {
   const { contents, accounts } = included;
   return {
-    ...pick(included, "cmd", "stopSignal", "workDir"),
+    ...pick(included, "cmd", "stopSignal", "workDir", "layering"),
     ...config,
     contents: {
       buildRepositories: [...contents.buildRepositories, ...config.contents.buildRepositories],

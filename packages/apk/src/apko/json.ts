@@ -30,6 +30,7 @@ export function apkoJson(config: ApkoConfig, architecture: string): string {
       "vcs-url": config.vcsUrl,
       annotations: sorted(config.annotations),
       volumes: config.volumes,
+      layering: config.layering && present({ strategy: config.layering.strategy, budget: config.layering.budget || undefined }),
     }),
   )}\n`;
 }

@@ -1,8 +1,15 @@
 import { type Tree, writeGoTar } from "@imgkit/core";
 
-/** The archive that apko writes of a tree: as Go's archive/tar does, with the names of owners that the tree's own /etc/passwd and /etc/group have. */
-export async function* writeApkoTar(tree: Tree, onProgress: (bytes: number) => void = () => {}): AsyncGenerator<Uint8Array, void, undefined> {
-  const [users, groups] = [await names(tree, "etc/passwd"), await names(tree, "etc/group")];
+export interface ApkoTarOptions {
+  /** The whole, where the tree is a layer of it: whose /etc/passwd and /etc/group have the names of owners. Default: the tree itself. */
+  readonly whole?: Tree;
+  readonly onProgress?: (bytes: number) => void;
+}
+
+/** The archive that apko writes of a tree: as Go's archive/tar does, with the names of owners. */
+export async function* writeApkoTar(tree: Tree, options: ApkoTarOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+  const { whole = tree, onProgress = () => {} } = options;
+  const [users, groups] = [await names(whole, "etc/passwd"), await names(whole, "etc/group")];
   yield* writeGoTar(tree, { users, groups, onProgress });
 }
 

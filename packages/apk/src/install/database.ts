@@ -4,6 +4,9 @@ import { encodeBase64, fromHex } from "@imgkit/bytes";
 import type { PackageInfo } from "../package.ts";
 import type { InstalledFile } from "./install.ts";
 
+/** Where the database is. */
+export const DATABASE = "usr/lib/apk/db/installed";
+
 /** The entry of a package in `installed`: what its own .PKGINFO says, with the checksum and size that the index lists. */
 export function installedEntry(listed: PackageInfo, files: readonly InstalledFile[]): string {
   const lines = [

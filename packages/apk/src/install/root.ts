@@ -48,6 +48,17 @@ export class Root {
     return this.#entries.get(path)?.origin;
   }
 
+  /** The name of the package that brought what stands at a path, by path: files and links, and of hard links what they lead to. */
+  owners(): ReadonlyMap<string, string> {
+    const out = new Map<string, string>();
+    for (const [path, { node }] of this.#entries) {
+      if (node.type === "directory") continue;
+      const origin = this.origin(node.type === "hardlink" ? (this.followed(path)?.path ?? path) : path);
+      if (origin !== undefined) out.set(path, origin.package.name);
+    }
+    return out;
+  }
+
   put(node: TreeNode, origin?: Origin): void {
     this.#entries.set(node.path, { node, origin });
   }
@@ -108,9 +119,10 @@ export class Root {
     }
   }
 
+  /** Writes a file. One that a package brought stays that package's. */
   file(path: string, content: string | Uint8Array | ByteSource, mode: number = 0o644): void {
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-    this.put({ type: "file", ...this.meta(path, mode), content: bytes instanceof Uint8Array ? memorySource(bytes) : bytes });
+    this.put({ type: "file", ...this.meta(path, mode), content: bytes instanceof Uint8Array ? memorySource(bytes) : bytes }, this.origin(path));
   }
 
   symlink(path: string, target: string): void {

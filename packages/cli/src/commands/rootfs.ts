@@ -66,7 +66,7 @@ async function rootfs(spec: string, options: RootfsOptions, context: Context): P
       const onProgress = (bytes: number): void => progress.update(bytes);
       const [tar, used] =
         options.tarForm === "apko"
-          ? [(await import("@imgkit/apk")).writeApkoTar(source.tree, onProgress), undefined]
+          ? [(await import("@imgkit/apk")).writeApkoTar(source.tree, { onProgress }), undefined]
           : [writeTar(source.tree, { epoch, allocate: take, onProgress }), give];
       const told = options.json || options.record !== undefined || !options.quiet;
       const written = told ? await writeOutput(tar, options.output, io, used) : await writeUnseen(tar, options.output, io, used);
