@@ -33,9 +33,17 @@ export async function openApko(spec: string, options: ApkoSourceOptions, epoch: 
     spool: (stream) => spoolStream(stream, io.temporary),
     onPackage: (done, total) => progress.update(done, total),
   });
-  const { tree, findings, close } = built;
+  const { tree, findings, close, layersOf } = built;
   const image = apkoImage(built.config, parseArchitecture(architecture).oci);
-  return { tree, findings, profile: "none", image, recorded: async () => ({ name: spec, kind: "file", ...(await digestSource(memorySource(bytes))) }), close };
+  return {
+    tree,
+    findings,
+    profile: "none",
+    image,
+    ...(layersOf === undefined ? {} : { layersOf }),
+    recorded: async () => ({ name: spec, kind: "file", ...(await digestSource(memorySource(bytes))) }),
+    close,
+  };
 }
 
 function architectureOf({ archs }: ApkoConfig, { arch, platform }: ApkoSourceOptions, path: string): string {
@@ -46,7 +54,7 @@ function architectureOf({ archs }: ApkoConfig, { arch, platform }: ApkoSourceOpt
   throw new CliError("USAGE", "the configuration has several architectures, or names none", {
     path,
     field: "archs",
-    expected: "--arch ARCH, or --platform OS/ARCH of imgkit image",
+    expected: "--arch ARCH, or --platform OS/ARCH",
     found: archs.join(", ") || "none",
   });
 }

@@ -1,6 +1,6 @@
 import type { ByteSource } from "@imgkit/bytes";
 import type { Tree } from "@imgkit/core";
-import type { ImageSettings } from "@imgkit/oci";
+import type { ImageSettings, TreePart } from "@imgkit/oci";
 import type { RecordedFile } from "./record.ts";
 
 /** What a source says of the image that it is to become, besides its tree. */
@@ -20,6 +20,8 @@ export interface OpenedSource {
   /** The archive that the tree was read from, where it is one and can be read again. */
   readonly tar?: { readonly bytes: ByteSource /** As it was given, compressed or not. */; readonly stored?: ByteSource };
   readonly image?: StatedImage;
+  /** The layers of its tree, or of one made of it, where the source says that there are several; the lowest first. */
+  readonly layersOf?: (tree: Tree) => readonly TreePart[];
   /** Its entry in a record; computing it may read the source once more. */
   recorded(): Promise<RecordedFile>;
   close(): void;

@@ -30,6 +30,7 @@ export interface PreparedSource {
   readonly suspects: readonly Suspect[];
   readonly profileUsed: string;
   readonly image?: StatedImage;
+  readonly layersOf?: OpenedSource["layersOf"];
   /** What a record says of the source, its overlays, added files and specification; it may read them once more. */
   inputs(): Promise<RecordedFile[]>;
   close(): void;
@@ -72,6 +73,7 @@ export async function prepareSource(spec: string, options: TreeOptions & SourceO
       suspects: await findSuspects(build.tree),
       profileUsed: how.profile?.name ?? "none",
       ...(source.image === undefined ? {} : { image: source.image }),
+      ...(source.layersOf === undefined ? {} : { layersOf: source.layersOf }),
       inputs: () => inputsOf(opened, [...files.map((one) => one.file), ...(specification === undefined ? [] : [specification])]),
       close,
     };

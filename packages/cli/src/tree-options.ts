@@ -79,6 +79,11 @@ export function addTreeOptions(command: Command): Command {
   return addRegistryOptions(addLockOptions(command));
 }
 
+/** For commands that write tars. */
+export function tarFormOption(): Option {
+  return new Option("--tar-form <form>", "apko: the archive that apko writes").choices(["tar/1", "apko"]).default("tar/1");
+}
+
 export function addLockOptions(command: Command): Command {
   return command
     .option("--cache <folder>", "where the files of a lock are kept (default: imgkit in the user's cache folder)")

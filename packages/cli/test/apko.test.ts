@@ -181,7 +181,7 @@ describe("what is wrong is named", () => {
     await fails("contents: [", /bad\.yaml:\d+:\d+/);
     await fails("contens: {}\narchs: [x86_64]\n", /field contens/);
     await fails("include: gone.yaml\narchs: [x86_64]\n", /gone\.yaml/);
-    await fails("archs: [x86_64]\nlayering: {strategy: origin}\n", /layering is not supported/);
+    await fails("archs: [x86_64]\nlayering: {strategy: size}\n", /layering\.strategy; expected origin/);
     expectFailure(await here(["rootfs", `apko:${scratch.at("gone.yaml")}`, ...epoch, "-o", scratch.at("x.tar")]), 2, /gone\.yaml/);
   });
 

@@ -1,7 +1,7 @@
 import { bufferPool } from "@imgkit/bytes";
 import { nativeSha256, writeFileAtomic } from "@imgkit/bytes/node";
 import { writeMtree, writeTar } from "@imgkit/core";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { type Digested, digesting } from "../digest.ts";
 import { epochOf } from "../epoch.ts";
@@ -13,7 +13,7 @@ import { type PreparedSource, prepareSource } from "../prepare.ts";
 import { startProgress } from "../progress.ts";
 import { type RecordedFile, writeRecord } from "../record.ts";
 import { entriesLine, sourceReport } from "../report.ts";
-import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
+import { addTreeOptions, type TreeOptions, tarFormOption } from "../tree-options.ts";
 
 interface RootfsOptions extends TreeOptions, OutputOptions, RecordOptions {
   readonly output: string;
@@ -43,7 +43,7 @@ export function addRootfs(program: Command, context: Context): void {
     )
     .requiredOption("-o, --output <file>", "where to write the tar; - is standard output")
     .option("--mtree <file>", "also write an mtree specification of what the tar holds")
-    .addOption(new Option("--tar-form <form>", "apko: the archive that apko writes").choices(["tar/1", "apko"]).default("tar/1"))
+    .addOption(tarFormOption())
     .option("--arch <name>", "of an apko: source: which of its archs, such as x86_64")
     .option("--annotation <key=value>", "of an apko: source: one more (repeatable)", collectPair)
     .addHelpText("after", examples)

@@ -48,15 +48,24 @@ export interface LayerTree extends TreePart {
   readonly epoch: number;
 }
 
-/** The layers that a tree becomes, the lowest first. */
-export async function partsOf(tree: Tree, { split, maxLayers, times }: SplitFlags, epoch: number): Promise<LayerTree[]> {
-  if (split === undefined) return [{ names: [], tree, epoch }];
+/** The layers that a tree becomes, the lowest first: as the options say, or else as the source does. */
+export async function partsOf(
+  tree: Tree,
+  { split, maxLayers, times }: SplitFlags,
+  epoch: number,
+  layersOf: (tree: Tree) => readonly TreePart[] = (whole) => [{ names: [], tree: whole }],
+): Promise<LayerTree[]> {
+  if (split === undefined) return timed(layersOf(tree), epoch);
   // With `set` every file has the time of the build, and none tells that it is of it.
   const builtSince = times === "clamp" ? { builtSince: BigInt(epoch) * 1_000_000_000n } : {};
   const parts =
     typeof split === "number"
       ? splitBySize(tree, { maxSize: split, ...builtSince })
       : splitByPackages(tree, await installedPackages(tree, split), { ...builtSince, ...(maxLayers === undefined ? {} : { maxLayers }) });
-  // Another build of the same package is the same layer: only the last one knows when it was built.
+  return timed(parts, epoch);
+}
+
+/** Another build of the same package is the same layer: only the last one knows when it was built. */
+function timed(parts: readonly TreePart[], epoch: number): LayerTree[] {
   return parts.map((part, i) => ({ ...part, epoch: i === parts.length - 1 ? epoch : 0 }));
 }
