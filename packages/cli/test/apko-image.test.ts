@@ -147,7 +147,11 @@ describe("several architectures", () => {
     );
     expectFailure(await here(["image", spec("image.yaml"), "-", ...epoch, "-o", oci("x")]), 2, /standard input is read once/);
     expectFailure(await here(["image", spec("image.yaml"), ...epoch, "-o", oci("x"), "--index"]), 2, /an index of their own/);
-    expectFailure(await here(["image", spec("image.yaml"), ...epoch, "-o", oci("x"), "--arch", "amd64", "--platform", "linux/arm64"]), 2, /say the same/);
+    expectFailure(
+      await here(["image", spec("image.yaml"), ...epoch, "-o", oci("x"), "--arch", "amd64", "--platform", "linux/arm64"]),
+      2,
+      /name different machines \(expected arm64, found amd64\)/,
+    );
     expectFailure(await here(["image", scratch.at("extra"), ...epoch, "-o", oci("x"), "--arch", "amd64"]), 2, /--arch is of an apko: source/);
     expectFailure(
       await here(["image", spec("image.yaml"), ...epoch, "-o", oci("x"), "--arch", "amd64", "--arch", "riscv64"]),
@@ -155,6 +159,23 @@ describe("several architectures", () => {
       /does not have.*found riscv64/,
     );
     expect(fs.existsSync(oci("x"))).toBe(false);
+  });
+
+  test("a build file makes the index that the command makes; with a tar or disk it names the machine", async () => {
+    const head = `imgkit: build/1\nsource: ${spec("image.yaml")}\nepoch: 1700000000\n`;
+    const only = (more: string) => here(["build", scratch.write("all.build.yaml", `${head}${more}`), "--json"]);
+    const index = json(await only("image: {annotations: {more: '1'}}\noutputs: {oci: built-all, record: built-all.json}\n"));
+    expect(index.outputs.oci.output.digest).toBe(JSON.parse(fs.readFileSync(oci("all/index.json"), "utf8")).manifests[0].digest);
+    expect(JSON.parse(fs.readFileSync(scratch.at("built-all.json"), "utf8")).inputs.map(({ name }: { name: string }) => name)).toEqual([
+      scratch.at("all.build.yaml"),
+      spec("image.yaml"),
+    ]);
+    const one = json(await only("arch: aarch64\nimage: {platform: linux/arm64, cmd: [--help]}\noutputs: {oci: built-one, tar: built-one.tar}\n"));
+    const { image } = json(await here(["inspect", oci("built-one"), "--json"]));
+    // What the configuration says of the image is in it, and what the build file says too.
+    expect(image).toMatchObject({ platform: "linux/arm64", annotations: { who: "me" }, settings: { Entrypoint: ["/usr/bin/app"], Cmd: ["--help"] } });
+    expect(image.layers.map(({ diffId }: { diffId: string }) => diffId)).toEqual([one.outputs.tar.output.digest]);
+    expectFailure(await only("outputs: {tar: x.tar, oci: x}\n"), 2, /several architectures/);
   });
 
   oracle("skopeo")("skopeo copies the index with all its images", () => {

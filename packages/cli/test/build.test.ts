@@ -227,7 +227,7 @@ describe("the table of members", () => {
   const named = (members: Members): string[] => Object.entries(members).map(([name, { kind, option }]) => `--${kind === "yes" ? "no-" : ""}${option ?? name}`);
 
   test.each([
-    ["image", [...named(imageMembers), ...named(treeMembers)]],
+    ["image", [...named(imageMembers), ...named(treeMembers), "--arch"]],
     ["disk", [...named(diskMembers), ...named(treeMembers), "--platform"]],
     ["rootfs", [...named(treeMembers), ...ofTheSource]],
   ])("says every option of imgkit %s, and only those", async (name, members) => {

@@ -98,7 +98,7 @@ export const topMembers: Members = {
   imgkit: { kind: "text", about: "the form of this file", choices: ["build/1"] },
   source: { kind: "source", about: "as for imgkit rootfs: a directory, a tar, mmdebstrap:SUITE?…" },
   lock: { kind: "path", about: "the lock of the source: imgkit lock FILE.yaml writes it, and building uses exactly what it lists" },
-  arch: { kind: "text", about: "of an apko: source: which of its archs" },
+  arch: { kind: "text", about: "of an apko: source: which of its archs; without it the image is for all of them, and there is no tar and no disk" },
   epoch: { kind: "seconds", about: "the time of the outputs, in seconds since 1970; --epoch wins over it, and it over SOURCE_DATE_EPOCH" },
 };
 

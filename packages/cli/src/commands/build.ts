@@ -102,7 +102,8 @@ async function build(path: string | undefined, options: BuildOptions, context: C
       const own: RecordedFile = { name: path, kind: "file", ...(await digestPath(path)) };
       // The disk's first input is the tar; the others are what boots it.
       const boots = readRecord(join(folder, "disk.json"))?.inputs.slice(1) ?? [];
-      const inputs = [own, ...(readRecord(join(folder, "rootfs.json"))?.inputs ?? []), ...boots];
+      const read = readRecord(join(folder, "rootfs.json")) ?? readRecord(join(folder, "image.json"));
+      const inputs = [own, ...(read?.inputs ?? []), ...boots];
       await writeRecord(record, { command: "build", arguments: context.argv, epoch, inputs, outputs: recordedOutputs(outputs, made) });
     }
     await report(made, outputs, epoch, options, context);
@@ -124,35 +125,37 @@ function chosenOutputs(file: BuildFile, only: readonly OutputName[] | undefined,
   return Object.fromEntries(Object.entries(file.outputs).filter(([name]) => (only as readonly string[]).includes(name)));
 }
 
-/** The command lines whose outputs are wanted. The source is read once: image and disk are made from its tar, which holds all that it is. */
+/**
+ * The command lines whose outputs are wanted. The source is read once: image and disk are made from its tar, which holds all that it is. Not so
+ * of an apko configuration, which says more of its image: that is made from the source itself, and may be for several machines.
+ */
 function steps(file: BuildFile, outputs: BuildFile["outputs"], folder: string, options: BuildOptions): [OutputName, string[]][] {
   const { mtree, oci, disk } = outputs;
   const tar = outputs.tar ?? join(folder, "rootfs.tar");
-  const tree = wordsOf(file.tree, treeMembers);
   const record = (name: string): string[] => (outputs.record === undefined ? [] : ["--record", join(folder, name)]);
-  const out: [OutputName, string[]][] = [
-    [
-      "tar",
-      [
-        "rootfs",
-        sourceOf(file),
-        "-o",
-        tar,
-        ...(mtree === undefined ? [] : ["--mtree", mtree]),
-        ...tree,
-        ...(file.lock !== undefined && isApko(file.source) ? [`--lockfile=${file.lock}`] : []),
-        ...(file.arch === undefined ? [] : [`--arch=${file.arch}`]),
-        ...lockWords(options),
-        ...registryWords(options),
-        ...record("rootfs.json"),
-      ],
-    ],
-  ];
+  const source = sourceWords(file, options);
+  const apko = isApko(file.source);
+  const out: [OutputName, string[]][] = [];
+  if (!apko || [outputs.tar, mtree, disk].some((name) => name !== undefined))
+    out.push(["tar", ["rootfs", sourceOf(file), "-o", tar, ...(mtree === undefined ? [] : ["--mtree", mtree]), ...source, ...record("rootfs.json")]]);
   // The tar is as it shall be: nothing of it is taken away a second time.
   const asItIs = ["--profile=none", "--xattr-include=*"];
-  if (oci !== undefined) out.push(["oci", ["image", tar, "-o", oci, ...asItIs, ...wordsOf(file.image, imageMembers)]]);
+  const image = wordsOf(file.image, imageMembers);
+  if (oci !== undefined)
+    out.push(["oci", apko ? ["image", file.source, "-o", oci, ...source, ...image, ...record("image.json")] : ["image", tar, "-o", oci, ...asItIs, ...image]]);
   if (disk !== undefined) out.push(["disk", ["disk", tar, "-o", disk, ...asItIs, ...wordsOf(file.disk, diskMembers), ...record("disk.json")]]);
   return out;
+}
+
+/** How the source becomes a tree. */
+function sourceWords(file: BuildFile, options: BuildOptions): string[] {
+  return [
+    ...wordsOf(file.tree, treeMembers),
+    ...(file.lock !== undefined && isApko(file.source) ? [`--lockfile=${file.lock}`] : []),
+    ...(file.arch === undefined ? [] : [`--arch=${file.arch}`]),
+    ...lockWords(options),
+    ...registryWords(options),
+  ];
 }
 
 function isApko(source: string): boolean {

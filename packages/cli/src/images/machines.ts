@@ -20,16 +20,16 @@ export interface Machine {
  */
 export async function machinesOf(specs: readonly string[], { platform, arch, index }: MachineFlags): Promise<readonly Machine[]> {
   const first = specs.find((spec) => spec.startsWith("apko:"));
-  if (arch !== undefined && (first === undefined || platform !== undefined)) {
-    const hint = first === undefined ? "Give --platform OS/ARCH." : "Leave one of them out.";
-    throw new CliError("USAGE", first === undefined ? "--arch is of an apko: source" : "--arch and --platform say the same", { hint });
-  }
-  if (first === undefined || platform !== undefined) return [{}];
+  if (first === undefined && arch !== undefined) throw new CliError("USAGE", "--arch is of an apko: source", { hint: "Give --platform OS/ARCH." });
+  if (first === undefined || (platform !== undefined && arch === undefined)) return [{}];
   const { parseArchitecture } = await import("@imgkit/apk");
   const { apkoPath, readApkoConfig } = await import("../apko-source.ts");
   const wanted = arch?.map((name) => parseArchitecture(name).oci) ?? readApkoConfig(apkoPath(first)).config.archs;
   const names = [...new Set(wanted)].sort();
   if (names.length === 0) return [{}];
+  const named = platform?.replace(/^[a-z]+\//, "");
+  if (named !== undefined && names.join() !== named)
+    throw new CliError("USAGE", "--arch and --platform name different machines", { expected: named, found: names.join(", "), hint: "Leave one of them out." });
   if (names.length > 1) checkSeveral(specs, names, index);
   return names.map((name) => ({ arch: name, ...(names.length > 1 ? { platform: `linux/${name}` } : {}) }));
 }
