@@ -1,6 +1,6 @@
 // The compressor of gzip/1: a WebAssembly module, compiled from assembly/, that compresses one chunk with the bytes before it as dictionary.
 
-import { gzipWasm } from "./gzip-wasm.ts";
+import { gzipWasm, gzipWasmWithoutVectors } from "./gzip-wasm.ts";
 
 /** Input is compressed in chunks of this many bytes; RFC 1951 lets a match reach 32 KiB back. */
 export const CHUNK_SIZE: number = 1 << 20;
@@ -47,10 +47,14 @@ export type ChunkCompressor = (job: ChunkJob) => CompressedChunk;
 
 let compiled: Promise<GzipModule> | undefined;
 
-/** Compiles the module: once for all streams and threads. */
+/** Compiles the module: once for all streams and threads. Where WebAssembly has no 128-bit vectors it is the one that needs none. */
 export function gzipModule(): Promise<GzipModule> {
-  compiled ??= WebAssembly.compile(Uint8Array.from(atob(gzipWasm), (c) => c.charCodeAt(0)));
+  compiled ??= compile(gzipWasm).catch(() => compile(gzipWasmWithoutVectors));
   return compiled;
+}
+
+function compile(base64: string): Promise<GzipModule> {
+  return WebAssembly.compile(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)));
 }
 
 /** What a compressor is made of: it can be sent to a worker thread. */
