@@ -149,6 +149,16 @@ test("data hidden between the structures is found when asked for", async () => {
   expect(found.map((f) => `${f.code} ${f.offset}`)).toEqual(["BOOT_CODE 100", `GAP_NOT_ZERO ${1000 * 512 + 7}`, `GAP_NOT_ZERO ${60_000 * 512}`]);
 });
 
+test("data hidden behind the MBR in a sector of 4,096 bytes is found when asked for", async () => {
+  const disk = diskOf({ ...table, sectorSize: 4096, partitions: [] });
+  for (const offset of [512, 4095]) {
+    disk.put(offset, Uint8Array.of(1));
+    expect((await verifyGpt(disk, { gaps: true })).map((f) => `${f.code} ${f.offset}`)).toEqual([`GAP_NOT_ZERO ${offset}`]);
+    disk.put(offset, Uint8Array.of(0));
+  }
+  expect(await verifyGpt(disk, { gaps: true })).toEqual([]);
+});
+
 test("any flipped byte of either copy or of the MBR record is found, and told by place", async () => {
   const regions = [
     ["mbr", 446, 66],

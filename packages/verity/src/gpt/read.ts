@@ -4,7 +4,7 @@ import { type DiskView, decodeEntries, type GptCopy, readCopy } from "./copy.ts"
 import { type GptFinding, gptFinding } from "./findings.ts";
 import { checkGaps } from "./gaps.ts";
 import { checkMbr } from "./mbr.ts";
-import { entryStruct, headerSignature, headerStruct } from "./structs.ts";
+import { entryStruct, headerSignature, headerStruct, mbr } from "./structs.ts";
 import type { GptPartition, GptTable } from "./table.ts";
 
 /** A disk's partition table as it stands, and all that is wrong with it. */
@@ -85,7 +85,11 @@ async function readCopies(source: ByteSource, options: ReadGptOptions): Promise<
 
 /** What structures and partitions take. */
 function usedRanges({ sectorSize }: DiskView, { table, primary, backup }: GptRead): ByteRange[] {
-  const used: ByteRange[] = [{ start: 0, end: 2 * sectorSize }];
+  // The MBR has 512 bytes, however large its sector is.
+  const used: ByteRange[] = [
+    { start: 0, end: mbr.size },
+    { start: sectorSize, end: 2 * sectorSize },
+  ];
   for (const copy of [primary, backup]) {
     if (copy === undefined) continue;
     const start = Number(copy.header.entriesLba) * sectorSize;
