@@ -12,6 +12,7 @@ const tools = [
   ["/usr/bin/htpasswd", "apache2-utils"],
   ["/usr/bin/buildah", "buildah"],
   ["/bin/busybox", "busybox-static"],
+  ["/usr/bin/chromium", "chromium"],
   ["/usr/bin/cpio", "cpio"],
   ["/sbin/veritysetup", "cryptsetup-bin"],
   ["/usr/sbin/debootstrap", "debootstrap"],
@@ -64,7 +65,6 @@ const tools = [
 /** What only the tests of a long run ask for: hundreds of megabytes, or file systems to try. */
 const longTools = [
   ["/sbin/mkfs.btrfs", "btrfs-progs"],
-  ["/usr/bin/chromium", "chromium"],
   ["/sbin/mkfs.xfs", "xfsprogs"],
 ];
 

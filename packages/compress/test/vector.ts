@@ -26,7 +26,7 @@ export function vectorInput(parts: readonly Part[]): Uint8Array {
   const bytes: number[] = [];
   for (const part of parts) {
     if ("hex" in part) bytes.push(...fromHex(part.hex));
-    else if ("text" in part) bytes.push(...Buffer.from(part.text));
+    else if ("text" in part) bytes.push(...new TextEncoder().encode(part.text));
     else if ("byte" in part) for (let i = 0; i < part.size; i++) bytes.push(part.byte);
     else if ("again" in part) for (let i = 0; i < part.size; i++) bytes.push(bytes[part.again + i] as number);
     else {

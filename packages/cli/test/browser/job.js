@@ -1,7 +1,7 @@
 // Runs in a page: the main job of the libraries, without Node. Packages come from their builds, by the page's import map.
 
 import { collect, memorySource, portableSha256, streamSource, toHex } from "@imgkit/bytes";
-import { gunzip, gzip } from "@imgkit/compress";
+import { gunzip } from "@imgkit/compress";
 import { normalise, readTar, writeTar } from "@imgkit/core";
 import { layoutDisk, writeDisk } from "@imgkit/disk";
 import { addLayer, memoryBlobs } from "@imgkit/oci";
@@ -32,15 +32,12 @@ async function makeDisk(tree, epoch, engine) {
 }
 
 async function results() {
-  const { epoch, vectors } = await (await fetch("/job.json")).json();
+  const { epoch } = await (await fetch("/job.json")).json();
   const { tree } = normalise((await readTar(memorySource(await load("/source.tar")))).tree, { epoch });
-  const gzipped = [];
-  for (const [i, level] of vectors.entries()) gzipped.push(sha256(await collect(gzip([await load(`/vector/${i}`)], { level }))));
   return {
     tar: sha256(await collect(writeTar(tree, { epoch }))),
     layer: await makeLayer(tree, epoch),
     disks: [await makeDisk(tree, epoch, portableEngine), await makeDisk(tree, epoch, await createSimdEngine())],
-    gzipped,
   };
 }
 

@@ -1,0 +1,97 @@
+// The published vectors, checked by the same code in every runtime of JavaScript.
+
+import { webCryptoVerifier } from "../../packages/attest/src/index.ts";
+import { portableEngines } from "../../packages/oci/src/index.ts";
+import { createSimdEngine, portableEngine } from "../../packages/verity/src/index.ts";
+import type { Check, Engines, Format, Outcome, VectorFile } from "./check.ts";
+import { authenticode, cpio, disk, erofs, fat, initrd, uki } from "./disk.ts";
+import { gzip } from "./gzip.ts";
+import { artifact, oci } from "./oci.ts";
+import { lock, mtree, record, tar } from "./trees.ts";
+import { gpt, verity } from "./verity.ts";
+
+/** What checks the files of fixtures/vectors in which blocks are hashed: by each engine. */
+const hashing: Readonly<Record<string, Format>> = {
+  "disk-1.json": disk,
+  "verity-1.json": verity,
+};
+
+/** What checks the others. */
+const others: Readonly<Record<string, Format>> = {
+  "artifact-1.json": artifact,
+  "authenticode-1.json": authenticode,
+  "cpio-1.json": cpio,
+  "erofs-1.json": erofs,
+  "fat-1.json": fat,
+  "gpt-1.json": gpt,
+  "gzip-1.json": gzip,
+  "initrd-1.json": initrd,
+  "lock-1.json": lock,
+  "mtree-1.json": mtree,
+  "oci-1.json": oci,
+  "record-1.json": record,
+  "tar-1.json": tar,
+  "uki-1.json": uki,
+};
+
+/** Texts of the files of fixtures/vectors, by name. */
+export type VectorTexts = Readonly<Record<string, string>>;
+
+function open(texts: VectorTexts, name: string): VectorFile {
+  const text = texts[name];
+  if (text === undefined) throw new Error(`fixtures/vectors/${name} is not there`);
+  return { text, other: (sibling) => open(texts, sibling) };
+}
+
+/**
+ * The checks of one file.
+ * @throws Error for a file that nothing checks.
+ */
+export function checksOf(texts: VectorTexts, name: string): readonly Check[] {
+  const format = hashing[name] ?? others[name];
+  if (format === undefined) throw new Error(`fixtures/vectors/${name}: nothing checks it; add it to test/conformance/suite.ts`);
+  return format(open(texts, name));
+}
+
+/** The files that are checked with these engines: all with the first ones of a runtime, and those in which blocks are hashed with the others. */
+export function filesFor(engine: string, texts: VectorTexts): readonly string[] {
+  return Object.keys(texts).filter((name) => engine !== "wasm-simd" || Object.hasOwn(hashing, name));
+}
+
+/** The portable engines that this runtime can run: the fallback always, and that with the vectors of WebAssembly where it has them. */
+export async function portableEngineSets(): Promise<readonly Engines[]> {
+  const rsa = webCryptoVerifier(crypto.subtle);
+  const simd = await createSimdEngine();
+  return [portableEngine, ...(simd === undefined ? [] : [simd])].map((blocks) => ({ name: blocks.name, blocks, streams: portableEngines, rsa }));
+}
+
+/** One vector as a runtime has answered it. */
+export interface Answer extends Partial<Outcome> {
+  readonly file: string;
+  readonly name: string;
+  readonly error?: string;
+}
+
+/** A runtime's answers to all vectors, by the name of the engine. JSON. */
+export type Answers = Readonly<Record<string, readonly Answer[]>>;
+
+/** Checks everything with every portable engine. */
+export async function answerAll(texts: VectorTexts): Promise<Answers> {
+  const answers: Record<string, readonly Answer[]> = {};
+  for (const engines of await portableEngineSets()) {
+    const list: Answer[] = [];
+    for (const file of filesFor(engines.name, texts)) {
+      for (const check of checksOf(texts, file)) list.push({ file, name: check.name, ...(await outcomeOf(check, engines)) });
+    }
+    answers[engines.name] = list;
+  }
+  return answers;
+}
+
+async function outcomeOf(check: Check, engines: Engines): Promise<Outcome | { readonly error: string }> {
+  try {
+    return await check.run(engines);
+  } catch (error) {
+    return { error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  }
+}

@@ -1,0 +1,128 @@
+// verity/1 and gpt/1: what is written, what verifies, and what is found when a byte is changed.
+
+import { type ByteSource, concatSource, fromHex, memorySource, toHex, zeroSource } from "../../packages/bytes/src/index.ts";
+import {
+  buildTree,
+  encodeGpt,
+  gptTable,
+  type HashName,
+  hashNames,
+  type NewTable,
+  readGpt,
+  type VerityCheck,
+  type VerityLayout,
+  verifyGpt,
+  verifyTree,
+} from "../../packages/verity/src/index.ts";
+import { memoryTarget, noise } from "../../packages/verity/test/sample.ts";
+import { type Check, digestOf, eachVector, type Format, vectorsOf } from "./check.ts";
+
+export interface VerityVector {
+  readonly name: string;
+  readonly data: readonly ({ readonly zeros: number } | { readonly xorshift32: number; readonly size: number })[];
+  readonly hash: HashName;
+  readonly hashType: 0 | 1;
+  readonly dataBlockSize: number;
+  readonly hashBlockSize: number;
+  readonly salt: string;
+  readonly uuid: string;
+  readonly hashOffset: number;
+  readonly rootHash: string;
+  readonly sha256: string;
+}
+
+/** The data that a vector describes. */
+export function dataOf({ data }: VerityVector): Uint8Array {
+  const parts = data.map((part) => ("zeros" in part ? new Uint8Array(part.zeros) : noise(part.size, part.xorshift32)));
+  const whole = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+function changed(bytes: Uint8Array, at: number): ByteSource {
+  const copy = bytes.slice();
+  copy[at] = (copy[at] as number) ^ 1;
+  return memorySource(copy);
+}
+
+const found = ({ ok, findings }: VerityCheck) => ({ ok, bad: findings.map(({ kind, level = null, block, blocks }) => ({ kind, level, block, blocks })) });
+const one = (kind: string, level: number | null, block: number) => ({ kind, level, block, blocks: 1 });
+
+/** What has to be found when the last data block is changed, and when the first block of the lowest level is. */
+function expectedFindings({ levels, dataBlocks }: VerityLayout): unknown {
+  if (levels.length === 0) return { whole: { ok: true, bad: [] }, data: { ok: false, bad: [one("root", null, 0)] } };
+  const hash = { ok: false, bad: [one(levels.length === 1 ? "root" : "tree", 0, 0), one("data", null, 0)] };
+  return { whole: { ok: true, bad: [] }, data: { ok: false, bad: [one("data", null, dataBlocks - 1)] }, hash };
+}
+
+const trees: Format = eachVector<VerityVector>(async (vector, engines) => {
+  const { hashOffset, rootHash, sha256 } = vector;
+  const engine = engines.blocks;
+  const data = dataOf(vector);
+  const target = memoryTarget();
+  const built = await buildTree(memorySource(data), target.write, { ...vector, salt: fromHex(vector.salt), engine });
+  const hash = target.bytes(built.layout.size);
+  const judge = async (one: ByteSource, other: ByteSource) => found(await verifyTree(one, other, built.rootHash, { hashOffset, engine }));
+  const lowest = built.layout.levels[0];
+  const verified = {
+    whole: await judge(memorySource(data), memorySource(hash)),
+    data: await judge(changed(data, data.length - 1), memorySource(hash)),
+    ...(lowest === undefined ? {} : { hash: await judge(memorySource(data), changed(hash, lowest.offset)) }),
+  };
+  return {
+    found: { rootHash: toHex(built.rootHash), sha256: await digestOf(hash), verified },
+    expected: { rootHash, sha256, verified: expectedFindings(built.layout) },
+  };
+});
+
+/** The vectors of verity/1: there is one of each algorithm at least. */
+export const verity: Format = (file) => {
+  const covered = new Set(vectorsOf<VerityVector>(file).map(({ hash }) => hash));
+  const run: Check["run"] = async () => ({ found: hashNames.filter((name) => !covered.has(name)), expected: [] });
+  return [...trees(file), { name: "every algorithm has a vector", run }];
+};
+
+export interface GptVector extends Omit<NewTable, "partitions"> {
+  readonly name: string;
+  readonly partitions: readonly (Omit<NewTable["partitions"][number], "attributes"> & { readonly attributes: string; readonly number: number })[];
+  readonly primary: string;
+  readonly backup: string;
+}
+
+const plain = ({ partitions, ...table }: NewTable) => ({ ...table, partitions: partitions.map((p) => ({ ...p, attributes: String(p.attributes) })) });
+
+/** Both copies; the table that is read back; and the backup's, when a byte of the primary header is changed. */
+export const gpt: Format = eachVector<GptVector>(async ({ primary, backup, name: _, ...vector }) => {
+  const table = { ...vector, partitions: vector.partitions.map((p) => ({ ...p, attributes: BigInt(p.attributes) })) };
+  const encoded = encodeGpt(table);
+  const between = zeroSource(encoded.backup.offset - encoded.primary.bytes.length);
+  const diskWith = (start: ByteSource) => concatSource([start, between, memorySource(encoded.backup.bytes)]);
+  const disk = diskWith(memorySource(encoded.primary.bytes));
+  const torn = diskWith(changed(encoded.primary.bytes, table.sectorSize + 56));
+  const tables = [await readGpt(disk), await readGpt(torn)].map((read) => [read.from, plain(read.table)]);
+  const codes = (await verifyGpt(torn)).map(({ place, code }) => `${place} ${code}`);
+  const wanted = plain(gptTable(table));
+  return {
+    found: {
+      primary: await digestOf(encoded.primary.bytes),
+      backup: await digestOf(encoded.backup.bytes),
+      tables,
+      findings: await verifyGpt(disk),
+      codes,
+    },
+    expected: {
+      primary,
+      backup,
+      tables: [
+        ["primary", wanted],
+        ["backup", wanted],
+      ],
+      findings: [],
+      codes: ["primary HEADER_CRC"],
+    },
+  };
+});
