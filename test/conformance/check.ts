@@ -61,7 +61,3 @@ export async function summaryOf(source: ByteSource): Promise<{ readonly size: nu
   }
   return { size, sha256: await digestOf(bytes) };
 }
-
-export function fromBase64(text: string): Uint8Array {
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-}

@@ -1,8 +1,7 @@
-// erofs/1, fat/1, cpio/1, initrd/1, uki/1, authenticode/1 and disk/1.
+// erofs/1, fat/1, cpio/1, initrd/1, uki/1, disk/1 and qcow2/1.
 
 import { pseudoRandomBytes } from "../../fixtures/src/index.ts";
-import { type Certificate, imageToBeSigned, readCertificate, readSignatures, signImage } from "../../packages/attest/src/index.ts";
-import { collect, fromHex, memorySource, streamSource, toHex } from "../../packages/bytes/src/index.ts";
+import { decodeBase64, equalBytes, memorySource, toHex } from "../../packages/bytes/src/index.ts";
 import { differences } from "../../packages/core/test/tar-craft.ts";
 import {
   authenticodeHash,
@@ -16,12 +15,15 @@ import {
   layoutDisk,
   readErofs,
   readFat,
+  readQcow2,
   verifyDisk,
   writeDisk,
+  writeQcow2,
 } from "../../packages/disk/src/index.ts";
+import { inMemory, type SparseDisk, sparseSource } from "../../packages/disk/test/sparse-disk.ts";
 import { type Node, treeOf } from "../../packages/disk/test/vector-tree.ts";
 import type { Architecture } from "../../packages/verity/src/index.ts";
-import { digestOf, eachVector, type Format, fromBase64, summaryOf } from "./check.ts";
+import { digestOf, eachVector, type Format, summaryOf } from "./check.ts";
 
 interface TreeVector {
   readonly nodes: readonly Node[];
@@ -35,7 +37,7 @@ interface Stretch {
 }
 
 const stretch = ({ seed, size }: Stretch) => memorySource(pseudoRandomBytes(seed, size));
-const program = (base64: string) => memorySource(fromBase64(base64));
+const program = (base64: string) => memorySource(decodeBase64(base64));
 
 /** The image, and the tree that is read back from it. */
 export const erofs: Format = eachVector<TreeVector & { readonly epoch: number; readonly uuid: string; readonly volumeName: string }>(
@@ -83,28 +85,6 @@ export const uki: Format = eachVector<UkiVector>(async ({ stub, linux, initrds, 
   return { found: { ...(await summaryOf(image)), authenticode }, expected: outcome };
 });
 
-interface AuthenticodeVector {
-  /** Base64. */
-  readonly image: string;
-  readonly certificates: readonly string[];
-  /** Hexadecimal. */
-  readonly signature: string;
-  readonly outcome: { readonly imageHash: string; readonly toBeSigned: string; readonly size: number; readonly sha256: string };
-}
-
-/** The signed image; and whether its newest signature is good, by the RSA of the runtime. */
-export const authenticode: Format = eachVector<AuthenticodeVector>(async ({ outcome, ...vector }, engines) => {
-  const image = program(vector.image);
-  const [signer, ...chain] = vector.certificates.map((one) => readCertificate(fromBase64(one))) as [Certificate, ...Certificate[]];
-  const signed = await collect(streamSource(await signImage(image, signer, () => fromHex(vector.signature), engines.rsa, { chain })));
-  const last = (await readSignatures(memorySource(signed), engines.rsa)).at(-1);
-  const hashes = { imageHash: toHex(await authenticodeHash(image)), toBeSigned: toHex(await imageToBeSigned(image)) };
-  return {
-    found: { ...hashes, size: signed.length, sha256: await digestOf(signed), problem: last?.problem ?? null },
-    expected: { ...outcome, problem: null },
-  };
-});
-
 interface DiskVector {
   readonly name: string;
   readonly nodes: readonly Node[];
@@ -145,5 +125,27 @@ export const disk: Format = eachVector<DiskVector>(async ({ nodes, epoch, outcom
   return {
     found: { size, sha256, rootHash, salt, verityUuid, diskGuid, whole, damaged },
     expected: { ...outcome, whole: [], damaged: ["DATA"] },
+  };
+});
+
+interface ContainerVector {
+  readonly disk: SparseDisk;
+  readonly compress: boolean;
+  readonly size: number;
+  readonly sha256: string;
+}
+
+/** The container; and what is read back from it wherever its disk has data. */
+export const qcow2: Format = eachVector<ContainerVector>(async ({ disk, compress, size, sha256 }) => {
+  const source = sparseSource(disk);
+  const image = await inMemory((target) => writeQcow2(source, target, { compress }));
+  const back = await readQcow2(memorySource(image));
+  const different = [];
+  for (const { start, end } of (await source.dataRanges?.()) ?? []) {
+    if (!equalBytes(await back.read(start, end), await source.read(start, end))) different.push({ start, end });
+  }
+  return {
+    found: { size: image.length, sha256: await digestOf(image), disk: back.size, different },
+    expected: { size, sha256, disk: disk.size, different: [] },
   };
 });

@@ -1,6 +1,6 @@
 // oci/1 and artifact/1.
 
-import { type ByteStream, collect, equalBytes, memorySource } from "../../packages/bytes/src/index.ts";
+import { type ByteStream, collect, decodeBase64, equalBytes, memorySource } from "../../packages/bytes/src/index.ts";
 import { gunzip } from "../../packages/compress/src/index.ts";
 import { readTar, treeFromObject } from "../../packages/core/src/index.ts";
 import {
@@ -23,7 +23,7 @@ import {
   withImage,
   writeArchive,
 } from "../../packages/oci/src/index.ts";
-import { digestOf, eachVector, type Format, fromBase64 } from "./check.ts";
+import { digestOf, eachVector, type Format } from "./check.ts";
 
 export interface OciVector {
   /** The layers' tars in Base64, the lowest first. */
@@ -46,8 +46,8 @@ export async function vectorImage(store: BlobStore, vector: Omit<OciVector, "fil
   const layers = [];
   for (const [i, tar] of tars.entries()) {
     const blob = packed?.[i];
-    const given = blob === undefined ? engines : { ...engines, gzip: (stream: ByteStream) => packedAs(stream, fromBase64(blob)) };
-    layers.push(await addLayer(store, [fromBase64(tar)], { compression, engines: given }));
+    const given = blob === undefined ? engines : { ...engines, gzip: (stream: ByteStream) => packedAs(stream, decodeBase64(blob)) };
+    layers.push(await addLayer(store, [decodeBase64(tar)], { compression, engines: given }));
   }
   const given = { ...(settings === undefined ? {} : { settings }), ...(annotations === undefined ? {} : { annotations }) };
   return buildImage(store, { layers, platform: parsePlatform(platform), epoch, ...given });

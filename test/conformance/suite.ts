@@ -4,9 +4,10 @@ import { webCryptoVerifier } from "../../packages/attest/src/index.ts";
 import { portableEngines } from "../../packages/oci/src/index.ts";
 import { createSimdEngine, portableEngine } from "../../packages/verity/src/index.ts";
 import type { Check, Engines, Format, Outcome, VectorFile } from "./check.ts";
-import { authenticode, cpio, disk, erofs, fat, initrd, uki } from "./disk.ts";
-import { gzip } from "./gzip.ts";
+import { gzip, lz4 } from "./compress.ts";
+import { cpio, disk, erofs, fat, initrd, qcow2, uki } from "./disk.ts";
 import { artifact, oci } from "./oci.ts";
+import { authenticode, veritySig } from "./signatures.ts";
 import { lock, mtree, record, tar } from "./trees.ts";
 import { gpt, verity } from "./verity.ts";
 
@@ -27,11 +28,14 @@ const others: Readonly<Record<string, Format>> = {
   "gzip-1.json": gzip,
   "initrd-1.json": initrd,
   "lock-1.json": lock,
+  "lz4-1.json": lz4,
   "mtree-1.json": mtree,
   "oci-1.json": oci,
+  "qcow2-1.json": qcow2,
   "record-1.json": record,
   "tar-1.json": tar,
   "uki-1.json": uki,
+  "verity-sig-1.json": veritySig,
 };
 
 /** Texts of the files of fixtures/vectors, by name. */
