@@ -5,9 +5,9 @@ import { createOutput, openFile } from "@imgkit/bytes/node";
 import fc from "fast-check";
 import type { DiskTarget } from "../src/disk/write.ts";
 import { scratch } from "./helpers.ts";
-import { inMemory, memoryTarget, type SparseDisk, sparseSource } from "./sparse-disk.ts";
+import { inMemory, type SparseDisk, sparseSource } from "./sparse-disk.ts";
 
-export { inMemory, memoryTarget, type SparseDisk, sparseSource };
+export { inMemory, type SparseDisk, sparseSource };
 
 /** Disks of whole sectors, mostly holes. */
 export function arbitraryDisk(maxSectors = 3000): fc.Arbitrary<SparseDisk> {
