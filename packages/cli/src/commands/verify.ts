@@ -1,4 +1,4 @@
-import { writeFileAtomic } from "@imgkit/bytes/node";
+import { statPath, writeFileAtomic } from "@imgkit/bytes/node";
 import { type Command, Option } from "commander";
 import { isBuildFile } from "../build/read.ts";
 import type { Context } from "../context.ts";
@@ -10,6 +10,7 @@ import { checkSideOutputs } from "../outputs.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import { addTreeOptions } from "../tree-options.ts";
 import { verifyDiskTarget } from "../verify/disk.ts";
+import { verifyFilesFrom } from "../verify/disk-files.ts";
 import { verifyLayoutTarget } from "../verify/layout.ts";
 import type { Outcome, VerifyOptions } from "../verify/outcome.ts";
 import { rebuild } from "../verify/rebuild.ts";
@@ -25,6 +26,7 @@ Examples:
   $ imgkit verify oci:DIR:TAG --digest sha256:…
   $ imgkit verify oci:DIR:TAG --from image.lock.json
   $ imgkit verify disk.raw --from disk.record.json
+  $ imgkit verify disk.raw --from bookworm.lock.json --root-hash $(cat root.hash)
   $ imgkit verify disk.raw --root-hash $(cat root.hash)
   $ imgkit verify disk.raw --root-hash $(cat root.hash) --html report.html
   $ imgkit verify disk.raw --json | jq .findings`;
@@ -39,11 +41,11 @@ export function addVerify(program: Command, context: Context): void {
     .argument("<x>", "a tar, an image (docker://REF, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE), a disk image, or with --mtree a directory")
     .option("--digest <sha256:hex>", "the digest, known from elsewhere, that the tar or the image's manifest must have")
     .option("--root-hash <hex>", "the root hash, known from elsewhere, that the disk must have")
-    .option("--mtree <file>", "an mtree specification that the directory or tar must be as")
+    .option("--mtree <file>", "an mtree specification that the directory, the tar or the files of the disk must be as")
     .option("--seed <uuid>", "the seed that the disk was made with: without it the UUID in its verity superblock is taken as it is")
     .option(
       "--from <what>",
-      "make X anew and compare: a record (--record) of the run that made it, a build file, or the source or lock of each layer, the lowest first (repeatable; with the options below as they were)",
+      "make X anew and compare: a record (--record) of the run that made it, a build file, the source or lock of each layer, the lowest first, or that of a disk's files (repeatable; with the options below as they were)",
       collectText,
     )
     .option("--platform <os/arch>", "which image of an index: with --from, and with --mtree")
@@ -58,7 +60,7 @@ async function verify(x: string, options: VerifyOptions, context: Context): Prom
   const { io } = context;
   checkOptions(options);
   checkSideOutputs(x, { "--html": options.html }, "what is verified");
-  const { kind, outcome } = options.mtree === undefined ? await verifyTargetOf(x, options, context) : await verifyTree(x, options.mtree, options, io);
+  const { kind, outcome } = await outcomeOf(x, options, context);
   if (!outcome.ok) context.outcome = exitCode.found;
   const { ok, anchor, findings, verified, unverified = [], details } = outcome;
   if (options.html !== undefined) await writePage(options.html, x, kind, outcome, options);
@@ -71,6 +73,22 @@ async function verify(x: string, options: VerifyOptions, context: Context): Prom
   if (options.quiet) return;
   for (const line of verified) await printLine(io, `  ${line}`);
   await printLine(io, ok ? `${x}: verified against ${anchor}` : `${x}: NOT verified: ${findings.length} ${findings.length === 1 ? "finding" : "findings"}`);
+}
+
+/** With --mtree the tree alone, and of a disk its blocks first: what a damaged file system says of its files is worth nothing. */
+async function outcomeOf(x: string, options: VerifyOptions, context: Context): Promise<{ kind: string; outcome: Outcome }> {
+  const { mtree } = options;
+  if (mtree === undefined) return verifyTargetOf(x, options, context);
+  if (!(await isDisk(x, options))) return verifyTree(x, mtree, options, context.io);
+  const blocks = await verifyTargetOf(x, options, context);
+  if (!blocks.outcome.ok) return blocks;
+  const { outcome } = await verifyTree(x, mtree, options, context.io);
+  return { kind: blocks.kind, outcome: both(blocks.outcome, outcome, options) };
+}
+
+async function isDisk(x: string, { as }: VerifyOptions): Promise<boolean> {
+  if (as !== undefined) return as === "disk";
+  return statPath(x)?.isFile() === true && (await targetOf(x)).kind === "disk";
 }
 
 /** The library of signatures and reports is loaded for who asks. */
@@ -104,7 +122,8 @@ function recompute(target: Target, from: readonly string[], options: VerifyOptio
   const [first = ""] = from;
   if (from.length === 1 && isBuildFile(first)) return rebuildFile(target, first, options, context);
   const record = from.length === 1 ? readRecord(first) : undefined;
-  return record === undefined ? rebuild(target, from, options, context, progress) : rerun(target, first, record, options, context);
+  if (record !== undefined) return rerun(target, first, record, options, context);
+  return target.kind === "disk" ? verifyFilesFrom(target.path, from, options, context, progress) : rebuild(target, from, options, context, progress);
 }
 
 function both(consistent: Outcome, again: Outcome, { digest, rootHash }: VerifyOptions): Outcome {
@@ -115,6 +134,7 @@ function both(consistent: Outcome, again: Outcome, { digest, rootHash }: VerifyO
     verified: [...consistent.verified, ...again.verified],
     unverified: [...(consistent.unverified ?? []), ...(again.unverified ?? [])],
     details: { ...consistent.details, ...again.details },
+    ...(consistent.disk === undefined ? {} : { disk: consistent.disk }),
   };
 }
 

@@ -26,7 +26,7 @@ interface Claim {
   readonly compression: LayerCompression;
 }
 
-/** @throws CliError USAGE for a disk, or for another number of sources than the image has layers. */
+/** @throws CliError USAGE for another number of sources than the image has layers. */
 export async function rebuild(target: Target, from: readonly string[], options: VerifyOptions, context: Context, progress: Progress): Promise<Outcome> {
   const { claims, epoch, epochFrom } = await claimsOf(target, from, options, context);
   const made: (Claim & RecomputedLayer)[] = [];
@@ -87,10 +87,7 @@ async function claimsOf(target: Target, from: readonly string[], options: Verify
   return { claims, epoch: given ? epochOf(options, io) : created, epochFrom: given ? "the caller" : "the image's config" };
 }
 
-async function tarClaim({ kind, path }: Target, from: readonly string[], options: VerifyOptions, io: Io): Promise<Claims> {
-  if (kind === "disk") {
-    throw new CliError("USAGE", "a disk is recomputed from its record", { path, hint: "Write one with imgkit disk --record FILE, and give --from FILE." });
-  }
+async function tarClaim({ path }: Target, from: readonly string[], options: VerifyOptions, io: Io): Promise<Claims> {
   expectSources(path, from, 1, "one source for a tar");
   const file = openFile(path);
   try {
