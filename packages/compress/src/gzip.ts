@@ -1,7 +1,7 @@
 // Writing gzip/1 (docs/bytes/gzip-1.md): RFC 1952, one member, a header without time or name, and DEFLATE data made of chunks
 // that are compressed each for itself, so that any number of threads gives the same bytes.
 
-import type { ByteStream } from "@imgkit/bytes";
+import { type ByteStream, isZero } from "@imgkit/bytes";
 import { BUFFER_SIZE, CHUNK_SIZE, type ChunkJob, type CompressedChunk, DICTIONARY_SIZE, startChunkCompressor } from "./chunk.ts";
 import { crc32Combine, crc32Shift } from "./crc32-combine.ts";
 import { header, trailer } from "./gzip-frame.ts";
@@ -63,8 +63,9 @@ async function* writeMember(engine: ChunkEngine, stream: ByteStream, lazy: boole
     yield chunk.buffer.subarray(0, chunk.size);
     spare.push(chunk.buffer);
   };
+  const compress = rememberZeros(engine);
   for await (const job of cutChunks(stream, lazy, spare)) {
-    const result = engine.compress(job);
+    const result = compress(job);
     // It is awaited in its turn; until then a failure must not count as unhandled.
     result.catch(() => {});
     underWay.push({ length: job.length, result });
@@ -72,6 +73,22 @@ async function* writeMember(engine: ChunkEngine, stream: ByteStream, lazy: boole
   }
   while (underWay.length > 0) yield* finishOldest();
   yield trailer.encode({ crc32, isize });
+}
+
+/** What a chunk of zeros behind zeros becomes is computed once: disks are mostly that. */
+function rememberZeros(engine: ChunkEngine): ChunkEngine["compress"] {
+  let known: { readonly bytes: Uint8Array; readonly crc32: number } | undefined;
+  return async (job) => {
+    const { buffer, length, dictionary, last } = job;
+    if (last || length !== CHUNK_SIZE || dictionary !== DICTIONARY_SIZE || !isZero(buffer)) return engine.compress(job);
+    if (known !== undefined) {
+      buffer.set(known.bytes);
+      return { buffer, size: known.bytes.length, crc32: known.crc32 };
+    }
+    const result = await engine.compress(job);
+    known = { bytes: result.buffer.slice(0, result.size), crc32: result.crc32 };
+    return result;
+  };
 }
 
 /** Cuts the stream into jobs; of an empty stream it makes one empty job. Takes buffers from `spare` when it can. */
