@@ -48,6 +48,7 @@ export { normaliseTimes, type TimePolicy } from "./normalise/times.ts";
 export { defaultXattrPolicy, filterXattrs, type XattrPolicy } from "./normalise/xattrs.ts";
 export { type ObjectEntry, type ObjectNode, type ObjectOptions, treeFromObject } from "./object.ts";
 export { comparePaths, joinPath, nameOf, parentOf } from "./path.ts";
+export { gnuFileArchive } from "./tar/gnu-archive.ts";
 export { type OwnerNameOptions, writeGoTar } from "./tar/go-writer.ts";
 export { decodeTarHeader, type TarHeader, tarChecksumFits } from "./tar/header.ts";
 export { defaultTarLimits, type TarLimits } from "./tar/limits.ts";

@@ -37,12 +37,14 @@ export const MAGIC_POSIX: Uint8Array = Uint8Array.of(0x75, 0x73, 0x74, 0x61, 0x7
 /** `ustar`, two spaces, NUL: the GNU dialect, whose prefix field holds other things. */
 export const MAGIC_GNU: Uint8Array = Uint8Array.of(0x75, 0x73, 0x74, 0x61, 0x72, 0x20, 0x20, 0);
 
+const SIZE_AT = 124;
+
 export const tarHeader: Struct<TarHeader> = struct<TarHeader>("tar header", BLOCK, {
   name: text(0, 100),
   mode: octal(100, 8),
   uid: octal(108, 8),
   gid: octal(116, 8),
-  size: octal(124, 12),
+  size: octal(SIZE_AT, 12),
   mtime: octal(136, 12),
   typeflag: flag(156),
   linkname: text(157, 100),
@@ -91,6 +93,19 @@ export function encodeNamedTarHeader(header: TarHeader, owners: OwnerNames): Uin
   const block = encodeTarHeader(header);
   ownerNames.encodeInto(block, 0, owners);
   putChecksum(block, 0);
+  return block;
+}
+
+/** The 512 bytes of a header in GNU tar's own dialect, which holds a size of any file: from 8 GiB on in base 256. */
+export function encodeGnuTarHeader(header: Omit<TarHeader, "magic">): Uint8Array {
+  const { size } = header;
+  const block = encodeTarHeader({ ...header, magic: MAGIC_GNU, size: size > MAX_OCTAL_11 ? 0 : size });
+  if (size > MAX_OCTAL_11) {
+    const view = new DataView(block.buffer, SIZE_AT, 12);
+    view.setUint32(0, 0x8000_0000);
+    view.setBigUint64(4, BigInt(size));
+    putChecksum(block, 0);
+  }
   return block;
 }
 
