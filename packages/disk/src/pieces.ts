@@ -70,6 +70,19 @@ export function bytesPiece(start: number, length: number, bytes: () => Uint8Arra
   return { start, end: start + length, fill: (part, from) => part.set(bytes().subarray(from, from + part.length)) };
 }
 
+/** Another source, whole. */
+export function sourcePiece(start: number, source: ByteSource): Piece {
+  return {
+    start,
+    end: start + source.size,
+    ...(source.dataRanges === undefined ? {} : { dataRanges: source.dataRanges.bind(source) }),
+    fill: async (part, from) => {
+      if (source.readInto === undefined) part.set(await source.read(from, from + part.length));
+      else await source.readInto(part, from);
+    },
+  };
+}
+
 /** A file's content, whole. */
 export function contentPiece(start: number, node: FileNode): Piece {
   const { content } = node;

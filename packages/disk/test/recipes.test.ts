@@ -1,14 +1,17 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { memorySource, sliceSource, streamSource, toHex } from "@imgkit/bytes";
+import { collect, memorySource, sliceSource, streamSource, toHex } from "@imgkit/bytes";
 import { createOutput, nativeSha256, openFile, writeFileAtomic } from "@imgkit/bytes/node";
+import { gzip } from "@imgkit/compress/node";
 import { normaliseTimes, writeTar } from "@imgkit/core";
 import { type Architecture, architectureTypes, partitionTypeName } from "@imgkit/verity";
 import { describe, expect } from "vitest";
 import { fixtureTree } from "../../../fixtures/src/index.ts";
 import { gnuTar135, oracle, oracleRoot } from "../../../test/oracle.ts";
+import { createGce } from "../src/container/gce.ts";
 import { writeQcow2 } from "../src/container/qcow2/writer.ts";
+import { createVhd } from "../src/container/vhd/writer.ts";
 import { type DiskOptions, layoutDisk } from "../src/disk/layout.ts";
 import { writeDisk } from "../src/disk/write.ts";
 import { createErofs } from "../src/erofs/writer.ts";
@@ -73,6 +76,26 @@ describe("the recipes of docs/bytes", () => {
     });
     const printed = shell(recipe("qcow2-1.md"), scratch(), { DISK: await rawFile(source) });
     expect(printed.split(" ")[0]).toBe(toHex(nativeSha256.hash(await inMemory((target) => writeQcow2(source, target)))));
+  });
+
+  oracle(
+    "qemu-img",
+    "xxd",
+    "awk",
+  )("vhd/1: qemu-img, and time and UUID put into its footer", async () => {
+    const source = sparseSource({ size: 3 << 20, runs: [{ at: 70_000, length: 300_000, seed: 1 }] });
+    const printed = shell(recipe("vhd-1.md"), scratch(), { DISK: await rawFile(source), EPOCH: String(epoch), UUID: uuid });
+    const ours = await collect(streamSource(createVhd(source, { uuid, time: epoch })));
+    expect(printed.split(" ")[0]).toBe(toHex(nativeSha256.hash(ours)));
+  });
+
+  oracle("tar", "gzip")("gce/1: GNU tar writes what is compressed", async () => {
+    const source = sparseSource({ size: 2 ** 30, runs: [{ at: 70_000, length: 300_000, seed: 1 }] });
+    const folder = scratch();
+    await writeFileAtomic(join(folder, "disk.tar.gz"), createGce(source, { time: epoch, gzip }));
+    const env = { DISK: await rawFile(source), EPOCH: String(epoch), ARCHIVE: join(folder, "disk.tar.gz") };
+    const [tar, archive, ...rest] = shell(recipe("gce-1.md"), folder, env).trimEnd().split("\n");
+    expect([archive, rest]).toEqual([tar, []]);
   });
 
   oracleRoot(
