@@ -72,6 +72,7 @@ export type BytesErrorCode =
   | "SHORT_READ"
   | "RANGE_OUTSIDE_SOURCE"
   | "SOURCE_CHANGED"
+  | "HTTP_FAILED"
   | "NOT_FOUND"
   | "OUTPUT_FAILED"
   | "READ_FAILED";

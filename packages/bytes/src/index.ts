@@ -5,6 +5,7 @@ export { BytesError, type BytesErrorCode, type ErrorFacts, type ErrorKind, Imgki
 export { formatGuid, formatUuid, parseGuid, parseUuid } from "./guid.ts";
 export { type Hasher, portableSha256, type Sha256Engine } from "./hash.ts";
 export { equalBytes, fromHex, toHex } from "./hex.ts";
+export { type HttpInit, type HttpResponse, type HttpSource, type HttpSourceOptions, openHttp } from "./http.ts";
 export {
   type ByteRange,
   type ByteSource,

@@ -43,6 +43,8 @@ export type DiskErrorCode =
   | "FILE_SYSTEM_TRUNCATED"
   /** A disk of which nobody can say which partition its root is. */
   | "NO_ROOT"
+  /** A path at which an image has no regular file. */
+  | "NO_SUCH_FILE"
   /** A disk that cannot be laid out: nothing to put on it, or larger than its format. */
   | "DISK_LIMIT";
 

@@ -147,12 +147,12 @@ async function readTable(source: ByteSource): Promise<{ table: GptTable | undefi
   }
 }
 
-function describe({ number, type, uuid, name, firstLba, lastLba }: GptPartition, sectorSize: number): PartitionDescription {
+export function describe({ number, type, uuid, name, firstLba, lastLba }: GptPartition, sectorSize: number): PartitionDescription {
   return { number, type, typeName: partitionTypeName(type) ?? "", uuid, name, offset: firstLba * sectorSize, size: (lastLba - firstLba + 1) * sectorSize };
 }
 
 /** The root hash that the UUIDs of a pair announce: its halves. */
-function announced({ data, verity }: PairedPartitions): Uint8Array {
+export function announced({ data, verity }: PairedPartitions): Uint8Array {
   const out = new Uint8Array(32);
   out.set(parseUuid(data.uuid));
   out.set(parseUuid(verity.uuid), 16);

@@ -56,7 +56,8 @@ const PATH_MAX = 4095;
 
 const noBytes = new Uint8Array(0);
 
-class Walk {
+/** What reads the nodes of one image. */
+export class Walk {
   readonly #image: ImageReader;
   readonly #nodes: TreeNode[] = [];
   readonly #known = new Map<bigint, Known>();
@@ -77,6 +78,11 @@ class Walk {
         throw corrupt("an inode with another number of links than names", inode.at, { path, field: "i_nlink", expected: `${names}`, found: `${inode.nlink}` });
     }
     return this.#nodes;
+  }
+
+  /** The data of an inode; `path` is for messages. */
+  dataOf(inode: FoundInode, path: string): Promise<ByteSource> {
+    return this.#data(inode, path);
   }
 
   /** Where everything stands, after `run`; `tree` is what that has given. */
