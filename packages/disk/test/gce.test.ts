@@ -6,7 +6,7 @@ import { nativeSha256, writeFileAtomic } from "@imgkit/bytes/node";
 import { gzip } from "@imgkit/compress/node";
 import { gnuFileArchive, readTar } from "@imgkit/core";
 import { describe, expect, test } from "vitest";
-import { oracle } from "../../../test/oracle.ts";
+import { long, oracle } from "../../../test/oracle.ts";
 import { createGce } from "../src/container/gce.ts";
 import { allOf, type SparseDisk, sparseSource } from "./container-helpers.ts";
 import { epoch, scratch } from "./helpers.ts";
@@ -19,7 +19,7 @@ test("the archive of one file is read again, of any size within its last block",
     const bytes = await collect(gnuFileArchive("disk.raw", content, epoch));
     expect(bytes.length % 10_240).toBe(0);
     const { tree, findings } = await readTar(memorySource(bytes));
-    expect(findings).toEqual([]);
+    expect(findings.map(({ code }) => code)).toEqual(["FOLDER_ADDED"]);
     const node = tree.get("disk.raw");
     expect(node).toMatchObject({ type: "file", mode: 0o644, uid: 0, gid: 0, mtime: BigInt(epoch) * 1_000_000_000n });
     if (node?.type === "file") expect(Buffer.compare(await allOf(node.content), await allOf(content))).toBe(0);
@@ -86,7 +86,7 @@ test("a disk of half a GiB, none, or another time than a tar holds is refused", 
   for (const time of [-1, 0.5, 2 ** 33]) expect(() => createGce(zeroSource(GIB), { time })).toThrow(expect.objectContaining({ code: "BAD_OPTION" }));
 });
 
-oracle("tar", "gzip")(
+long()(
   "GNU tar and gzip take it apart: one file disk.raw, and it is the disk",
   async () => {
     const [, { disk, time }] = vectors as [Vector, Vector];
@@ -100,5 +100,5 @@ oracle("tar", "gzip")(
     for await (const chunk of streamSource(sparseSource(disk))) found.update(chunk);
     expect(execFileSync("sha256sum", ["disk.raw"], { cwd: folder, encoding: "utf8" }).slice(0, 64)).toBe(toHex(found.digest()));
   },
-  120_000,
+  600_000,
 );
