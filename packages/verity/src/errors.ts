@@ -22,6 +22,9 @@ export type VerityErrorCode =
   | "BAD_GPT"
   | "HYBRID_MBR"
   | "BAD_SIGNATURE"
+  | "BAD_FEC_ROOTS"
+  | "BAD_FEC_OFFSET"
+  | "NOT_REPAIRABLE"
   | "WORKER_FAILED";
 
 export class VerityError extends ImgkitError<VerityErrorCode> {}

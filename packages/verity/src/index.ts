@@ -24,6 +24,10 @@ export {
 } from "./discoverable.ts";
 export { type BlockHasher, type BlockShape, type HashEngine, portableEngine } from "./engine.ts";
 export { VerityError, type VerityErrorCode } from "./errors.ts";
+export { type BuildFecOptions, buildFec } from "./fec/build.ts";
+export { type FecInput, type FecLayout, fecLayout } from "./fec/layout.ts";
+export { type Repair, type RepairOptions, type RepairTarget, repairVerity } from "./fec/repair.ts";
+export { type FecCheck, type FecFinding, type VerifyFecOptions, verifyFec } from "./fec/verify.ts";
 export type { FindingKind, VerityFinding } from "./findings.ts";
 export type { GptCopy } from "./gpt/copy.ts";
 export {
