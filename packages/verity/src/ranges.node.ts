@@ -40,6 +40,10 @@ export function rangeSource({ fd, path, start, size }: FileRange): ByteSource {
       readFully(fd, out, start + from, path);
       return out;
     },
+    readInto(target, from) {
+      checkRange(size, from, from + target.length);
+      readFully(fd, target, start + from, path);
+    },
     dataRanges() {
       ranges ??= fileDataRanges(fd).then((found) => (found === undefined ? [{ start: 0, end: size }] : clipRanges(found, start, start + size)));
       return ranges;

@@ -1,6 +1,7 @@
-import { type ByteRange, isZero } from "@imgkit/bytes";
-import { createOutput, type FileSource, type OutputFile, openFile, readFully } from "@imgkit/bytes/node";
+import type { ByteRange } from "@imgkit/bytes";
+import { createOutput, type FileSource, type OutputFile, openFile } from "@imgkit/bytes/node";
 import { type BuiltTree, layoutFor } from "./build.ts";
+import { copyData } from "./copy.node.ts";
 import { architectureTypes, partitionFlags, partitionTypeName, rootHashUuids } from "./discoverable.ts";
 import { VerityError } from "./errors.ts";
 import { addPartition, defaultAlignment, type GptUpdateOptions, gptUpdate, resizeTable, updatePartition } from "./gpt/edit.ts";
@@ -181,7 +182,7 @@ async function writeStamped(disk: FileSource, output: OutputFile, read: GptRead,
   const { sectorSize, sectors } = plan.table;
   const range = (p: GptPartition): ByteRange => ({ start: p.firstLba * sectorSize, end: (p.lastLba + 1) * sectorSize });
   // Old trees are not copied: what a new one does not cover is zero.
-  await copyDisk(
+  await copyData(
     disk,
     output,
     plan.pairs.map(({ verity }) => range(partitionOf(plan.table, verity))),
@@ -246,26 +247,4 @@ function kernelOptionsOf(pairs: readonly Stamped[]): string[] {
     return { name, layout, rootHash, dataUuid: data.uuid, verityUuid: verity.uuid };
   });
   return [...hashes, dmModCreate(devices)];
-}
-
-const copySize = 1024 * 1024;
-
-/** Copies what is not zero, less some ranges: a sparse disk stays sparse. Lets go of the event loop, so that signals are heard. */
-async function copyDisk(disk: FileSource, output: OutputFile, without: readonly ByteRange[]): Promise<void> {
-  const buffer = new Uint8Array(copySize);
-  const left = without.toSorted((a, b) => a.start - b.start);
-  for (const data of await disk.dataRanges()) {
-    let at = data.start;
-    for (const { start, end } of [...left, { start: data.end, end: data.end }]) {
-      while (at < Math.min(start, data.end)) {
-        const size = Math.min(copySize, start - at, data.end - at);
-        const part = buffer.subarray(0, size);
-        readFully(disk.fd, part, at, disk.path);
-        if (!isZero(part)) output.writeAt(at, part);
-        at += size;
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-      at = Math.max(at, end);
-    }
-  }
 }

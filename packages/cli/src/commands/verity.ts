@@ -1,37 +1,31 @@
-import { readFileSync } from "node:fs";
-import { fromHex, toHex } from "@imgkit/bytes";
-import { openFile, readError, writeFileAtomic } from "@imgkit/bytes/node";
+import { toHex } from "@imgkit/bytes";
+import { openFile, writeFileAtomic } from "@imgkit/bytes/node";
 import { defaultSeed, deriveVeritySalt, deriveVerityUuid, readSuperblock, type VerityCheck, verityLayout, veritysetupReport } from "@imgkit/verity";
 import { formatVerityFiles, rootHashOfFile, verifyVerityFiles } from "@imgkit/verity/node";
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { digestPath } from "../digest.ts";
-import { CliError, exitCode } from "../errors.ts";
+import { exitCode } from "../errors.ts";
 import { printJson, printLine } from "../io.ts";
-import { addOutputOptions, addRecordOption, type OutputOptions, type RecordOptions } from "../options.ts";
+import { addOutputOptions, addRecordOption, type RecordOptions } from "../options.ts";
 import { checkSideOutputs } from "../outputs.ts";
 import { startProgress } from "../progress.ts";
 import { writeRecord } from "../record.ts";
 import { findingLine } from "../report.ts";
-import { addParamOptions, integer, type ParamOptions, paramsOf } from "../verity-options.ts";
+import { paramsOf } from "../verity-options.ts";
+import { addHashOptions, blocksOf, type HashOptions, placeOfTree, rootHashOf } from "../verity-tree.ts";
+import { addFecOptions, addRepair, type FecOptions, fecDocument, fecOf, parityLines, verifyParity } from "./verity-fec.ts";
 import { addStamp } from "./verity-stamp.ts";
 
 // veritysetup's actions, flags and printed lines (veritysetup 2.6), with imgkit's exit codes. What veritysetup draws at random
 // (salt and UUID) comes from a seed here, a fixed one when none is given.
 
-interface HashOptions extends OutputOptions, ParamOptions {
-  readonly dataBlocks?: number;
-  readonly hashOffset: number;
-  readonly superblock: boolean;
-  readonly rootHashFile?: string;
-  readonly verbose?: boolean;
-  readonly debug?: boolean;
-}
-
-interface FormatOptions extends HashOptions, RecordOptions {
+interface FormatOptions extends HashOptions, FecOptions, RecordOptions {
   readonly uuid?: string;
   readonly seed: string;
 }
+
+interface VerifyOptions extends HashOptions, FecOptions {}
 
 export function addVerity(program: Command, context: Context): void {
   const verity = program
@@ -40,24 +34,24 @@ export function addVerity(program: Command, context: Context): void {
     .description("Builds, verifies and shows dm-verity hash trees as veritysetup does, and protects ready disks, on any system and without root.");
   const action = (name: string): Command => addOutputOptions(addHashOptions(verity.command(name)));
   addRecordOption(
-    action("format")
+    addFecOptions(action("format"))
       .summary("build a hash tree")
       .description("Builds the hash tree of DATA and writes it to HASH (which may be DATA itself, with --hash-offset).")
       .argument("<data>", "the data: a file or block device")
       .argument("<hash>", "where the superblock and the tree go")
       .option("--uuid <uuid>", "of the superblock (default: derived from the seed)")
       .option("--seed <uuid>", "what salt and UUID derive from unless given; veritysetup draws them at random", defaultSeed)
-      .addHelpText("after", "\nExample:\n  $ imgkit verity format root.erofs root.verity --root-hash-file root.hash")
+      .addHelpText("after", formatExamples)
       .action((data: string, hash: string, options: FormatOptions) => format(data, hash, options, context)),
   );
-  action("verify")
+  addFecOptions(action("verify"))
     .summary("verify data against a root hash")
     .description("Verifies DATA and the tree in HASH against a root hash, and names every bad range. Exit code 1 when there is one.")
     .argument("<data>", "the data: a file or block device")
     .argument("<hash>", "the superblock and the tree")
     .argument("[roothash]", "in hexadecimal; or give --root-hash-file")
     .addHelpText("after", "\nExample:\n  $ imgkit verity verify root.erofs root.verity $(cat root.hash)")
-    .action((data: string, hash: string, root: string | undefined, options: HashOptions) => verify(data, hash, root, options, context));
+    .action((data: string, hash: string, root: string | undefined, options: VerifyOptions) => verify(data, hash, root, options, context));
   action("dump")
     .summary("show a superblock")
     .description("Prints what the superblock in HASH says.")
@@ -70,43 +64,42 @@ export function addVerity(program: Command, context: Context): void {
     .option("--seed <uuid>", "what the salt derives from unless given", defaultSeed)
     .addHelpText("after", "\nExample:\n  $ imgkit verity root root.erofs --salt -")
     .action((data: string, options: FormatOptions) => root(data, options, context));
+  addRepair(verity, context);
   addStamp(verity, context);
 }
 
-function addHashOptions(command: Command): Command {
-  return addParamOptions(command)
-    .option("--data-blocks <blocks>", "how many blocks of the data are covered (default, and 0: all)", integer)
-    .option("--hash-offset <bytes>", "where the hash area starts in HASH", integer, 0)
-    .option("--no-superblock", "there is no superblock: give all parameters")
-    .option("--root-hash-file <file>", "read the root hash from there, or write it there (format)")
-    .option("-v, --verbose", "say more")
-    .option("--debug", "say still more");
-}
-
-/** veritysetup takes 0 for all. */
-function blocksOf({ dataBlocks }: HashOptions): { readonly dataBlocks?: number } {
-  return dataBlocks ? { dataBlocks } : {};
-}
+const formatExamples = `
+Examples:
+  $ imgkit verity format root.erofs root.verity --root-hash-file root.hash
+  $ imgkit verity format root.erofs root.verity --fec-device root.fec --fec-roots 8`;
 
 async function format(data: string, hash: string, options: FormatOptions, context: Context): Promise<void> {
   const { io } = context;
   const uuid = options.uuid ?? deriveVerityUuid(options.seed);
+  const fec = fecOf(options);
   checkSideOutputs(hash, { "--record": options.record, "--root-hash-file": options.rootHashFile });
+  if (fec !== undefined) checkSideOutputs(fec.path, { "--record": options.record, "--root-hash-file": options.rootHashFile });
   // Now, for the data may share its file with the tree.
   const inputs = options.record === undefined ? [] : [{ name: data, kind: "file" as const, ...(await digestPath(data)) }];
   const progress = startProgress(io, "verity format", options.progress && !options.quiet);
-  const { rootHash, layout } = await formatVerityFiles(data, hash, {
+  const {
+    rootHash,
+    layout,
+    fec: parity,
+  } = await formatVerityFiles(data, hash, {
     ...paramsOf(options, options.salt ?? deriveVeritySalt(options.seed)),
     ...blocksOf(options),
     hashOffset: options.hashOffset,
     superblock: options.superblock,
     uuid,
+    ...(fec === undefined ? {} : { fec }),
     onProgress: (done, total) => progress.update(done, total),
   }).finally(() => progress.end());
   // As veritysetup: the bare digits, with no newline.
   if (options.rootHashFile !== undefined) await writeFileAtomic(options.rootHashFile, [new TextEncoder().encode(toHex(rootHash))]);
   if (options.record !== undefined) {
-    const outputs = [{ name: hash, kind: "file" as const, ...(await digestPath(hash)) }];
+    const written = fec === undefined || parity?.shared ? [hash] : [hash, fec.path];
+    const outputs = await Promise.all(written.map(async (name) => ({ name, kind: "file" as const, ...(await digestPath(name)) })));
     await writeRecord(options.record, { command: "verity format", arguments: context.argv, epoch: undefined, inputs, outputs });
   }
   if (options.json) {
@@ -119,9 +112,11 @@ async function format(data: string, hash: string, options: FormatOptions, contex
       ...shape,
       salt: toHex(layout.salt),
       ...(layout.superblock ? { uuid } : {}),
+      ...(parity === undefined ? {} : { fec: { device: fec?.path, offset: parity.offset, ...fecDocument(parity.layout) } }),
     });
   } else if (!options.quiet) {
-    const lines = veritysetupReport({ device: hash, layout, rootHash, hashName: options.hash, ...(layout.superblock ? { uuid } : {}) });
+    const shown = { device: hash, layout, rootHash, hashName: options.hash, ...(layout.superblock ? { uuid } : {}) };
+    const lines = veritysetupReport({ ...shown, ...(parity === undefined ? {} : { fec: parity }) });
     for (const line of lines) await printLine(io, line);
     if (options.verbose || options.debug) await printLine(io, "Command successful.");
   }
@@ -132,28 +127,25 @@ async function format(data: string, hash: string, options: FormatOptions, contex
 const pageSize = 4096;
 const pageSizeWarning = `WARNING: Kernel cannot activate device if data block size exceeds page size (${pageSize}).`;
 
-async function verify(data: string, hash: string, root: string | undefined, options: HashOptions, context: Context): Promise<void> {
+async function verify(data: string, hash: string, root: string | undefined, options: VerifyOptions, context: Context): Promise<void> {
   const { io } = context;
-  const rootHash = parseRootHash(rootHashText(root, options));
+  const rootHash = rootHashOf(root, options);
   const progress = startProgress(io, "verity verify", options.progress && !options.quiet);
   const check = await verifyVerityFiles(data, hash, rootHash, {
-    hashOffset: options.hashOffset,
-    ...(options.superblock
-      ? {}
-      : {
-          params: { ...paramsOf(options, options.salt ?? new Uint8Array(0)), ...blocksOf(options) },
-        }),
+    ...placeOfTree(options),
     onProgress: (done, total) => progress.update(done, total),
   }).finally(() => progress.end());
-  if (!check.ok) context.outcome = exitCode.found;
+  const parity = await verifyParity(data, hash, check.layout, options, io);
+  if (!check.ok || parity?.ok === false) context.outcome = exitCode.found;
   if (options.json) {
     const { ok, rootMatches, complete, findings } = check;
-    await printJson(io, { command: "verity verify", data, hashDevice: hash, rootHash: toHex(rootHash), ok, rootMatches, complete, findings });
-  } else if (!check.ok) {
-    for (const line of failureLines(check)) io.stderr.write(`${line}\n`);
-  } else if (!options.quiet && (options.verbose || options.debug)) {
-    await printLine(io, "Command successful.");
+    const document = { command: "verity verify", data, hashDevice: hash, rootHash: toHex(rootHash), ok: ok && parity?.ok !== false };
+    await printJson(io, { ...document, rootMatches, complete, findings, ...(parity === undefined ? {} : { fec: parity }) });
+    return;
   }
+  if (!check.ok) for (const line of failureLines(check)) io.stderr.write(`${line}\n`);
+  if (parity !== undefined) for (const line of parityLines(parity, check.ok)) io.stderr.write(`${line}\n`);
+  if (context.outcome === exitCode.done && !options.quiet && (options.verbose || options.debug)) await printLine(io, "Command successful.");
 }
 
 /** veritysetup's lines about the first thing that is wrong, then every finding. */
@@ -164,24 +156,6 @@ function failureLines(check: VerityCheck): string[] {
   for (const finding of check.findings) lines.push(`imgkit: ${findingLine(finding)}`);
   if (!check.complete) lines.push("imgkit: there are more bad ranges than are listed");
   return lines;
-}
-
-function rootHashText(argument: string | undefined, options: HashOptions): string {
-  if (argument !== undefined && options.rootHashFile !== undefined)
-    throw new CliError("USAGE", "the root hash is given twice", { hint: "Give it as an argument or with --root-hash-file." });
-  if (argument !== undefined) return argument;
-  if (options.rootHashFile === undefined)
-    throw new CliError("USAGE", "no root hash is given", { hint: "Give it in hexadecimal after HASH, or with --root-hash-file." });
-  try {
-    return readFileSync(options.rootHashFile, "latin1").trim();
-  } catch (cause) {
-    throw readError(options.rootHashFile, cause);
-  }
-}
-
-export function parseRootHash(text: string): Uint8Array {
-  if (!/^([0-9a-fA-F]{2})+$/.test(text)) throw new CliError("USAGE", "not a root hash", { expected: "hexadecimal digits", found: JSON.stringify(text) });
-  return fromHex(text);
 }
 
 async function dump(hash: string, options: HashOptions, context: Context): Promise<void> {
