@@ -1,7 +1,7 @@
-// erofs/1, fat/1, cpio/1, initrd/1, uki/1, disk/1 and qcow2/1.
+// erofs/1, fat/1, cpio/1, initrd/1, uki/1, disk/1, qcow2/1, vhd/1 and gce/1.
 
 import { pseudoRandomBytes } from "../../fixtures/src/index.ts";
-import { decodeBase64, equalBytes, memorySource, toHex } from "../../packages/bytes/src/index.ts";
+import { type ByteRange, type ByteSource, collect, decodeBase64, equalBytes, memorySource, streamSource, toHex } from "../../packages/bytes/src/index.ts";
 import { differences } from "../../packages/core/test/tar-craft.ts";
 import {
   authenticodeHash,
@@ -9,13 +9,16 @@ import {
   createCpio,
   createErofs,
   createFat,
+  createGce,
   createUki,
+  createVhd,
   type DiskOptions,
   type FatOptions,
   layoutDisk,
   readErofs,
   readFat,
   readQcow2,
+  readVhd,
   verifyDisk,
   writeDisk,
   writeQcow2,
@@ -130,22 +133,43 @@ export const disk: Format = eachVector<DiskVector>(async ({ nodes, epoch, outcom
 
 interface ContainerVector {
   readonly disk: SparseDisk;
-  readonly compress: boolean;
   readonly size: number;
   readonly sha256: string;
 }
 
-/** The container; and what is read back from it wherever its disk has data. */
-export const qcow2: Format = eachVector<ContainerVector>(async ({ disk, compress, size, sha256 }) => {
-  const source = sparseSource(disk);
-  const image = await inMemory((target) => writeQcow2(source, target, { compress }));
-  const back = await readQcow2(memorySource(image));
+/** Where a disk that is read back differs from what was written. */
+async function wrongRanges(back: ByteSource, source: ByteSource): Promise<ByteRange[]> {
   const different = [];
   for (const { start, end } of (await source.dataRanges?.()) ?? []) {
     if (!equalBytes(await back.read(start, end), await source.read(start, end))) different.push({ start, end });
   }
+  return different;
+}
+
+/** The container; and what is read back from it wherever its disk has data. */
+export const qcow2: Format = eachVector<ContainerVector & { readonly compress: boolean }>(async ({ disk, compress, size, sha256 }) => {
+  const source = sparseSource(disk);
+  const image = await inMemory((target) => writeQcow2(source, target, { compress }));
+  const back = await readQcow2(memorySource(image));
   return {
-    found: { size: image.length, sha256: await digestOf(image), disk: back.size, different },
+    found: { size: image.length, sha256: await digestOf(image), disk: back.size, different: await wrongRanges(back, source) },
     expected: { size, sha256, disk: disk.size, different: [] },
   };
+});
+
+/** The same of a VHD. */
+export const vhd: Format = eachVector<ContainerVector & { readonly uuid: string; readonly time: number }>(async ({ disk, uuid, time, size, sha256 }) => {
+  const source = sparseSource(disk);
+  const image = await collect(streamSource(createVhd(source, { uuid, time })));
+  const back = await readVhd(memorySource(image));
+  return {
+    found: { size: image.length, sha256: await digestOf(image), disk: back.size, different: await wrongRanges(back, source) },
+    expected: { size, sha256, disk: disk.size, different: [] },
+  };
+});
+
+/** The archive, as it streams. */
+export const gce: Format = eachVector<ContainerVector & { readonly time: number }>(async ({ disk, time, size, sha256 }) => {
+  const archive = await collect(createGce(sparseSource(disk), { time }));
+  return { found: { size: archive.length, sha256: await digestOf(archive) }, expected: { size, sha256 } };
 });

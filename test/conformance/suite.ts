@@ -5,7 +5,7 @@ import { portableEngines } from "../../packages/oci/src/index.ts";
 import { createSimdEngine, portableEngine } from "../../packages/verity/src/index.ts";
 import type { Check, Engines, Format, Outcome, VectorFile } from "./check.ts";
 import { gzip, lz4 } from "./compress.ts";
-import { cpio, disk, erofs, fat, initrd, qcow2, uki } from "./disk.ts";
+import { cpio, disk, erofs, fat, gce, initrd, qcow2, uki, vhd } from "./disk.ts";
 import { artifact, oci } from "./oci.ts";
 import { authenticode, veritySig } from "./signatures.ts";
 import { lock, mtree, record, tar } from "./trees.ts";
@@ -24,6 +24,7 @@ const others: Readonly<Record<string, Format>> = {
   "cpio-1.json": cpio,
   "erofs-1.json": erofs,
   "fat-1.json": fat,
+  "gce-1.json": gce,
   "gpt-1.json": gpt,
   "gzip-1.json": gzip,
   "initrd-1.json": initrd,
@@ -36,6 +37,7 @@ const others: Readonly<Record<string, Format>> = {
   "tar-1.json": tar,
   "uki-1.json": uki,
   "verity-sig-1.json": veritySig,
+  "vhd-1.json": vhd,
 };
 
 /** Texts of the files of fixtures/vectors, by name. */
