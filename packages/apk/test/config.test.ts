@@ -1,6 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { loadApkoConfig, parseApkoConfig, splitWords } from "../src/index.ts";
 
+/** What apko does not allow beside a base image. */
+function of(what: string, name: string, value: unknown): [what: string, document: unknown, code: string, cause: RegExp] {
+  const contents = { baseimage: { image: "image", apkindex: "index" } };
+  return [`a ${what} and ${name}`, { contents, [name]: value }, "BAD_CONFIG", new RegExp(`not for a configuration with a base image.*field ${name};`)];
+}
+
 describe("a configuration", () => {
   test.each<[what: string, document: unknown, code: string, cause: RegExp]>([
     ["an unknown member", { contens: {} }, "BAD_CONFIG", /field contens; expected one of contents/],
@@ -10,7 +16,15 @@ describe("a configuration", () => {
     ["layering by nothing", { layering: { budget: 3 } }, "BAD_CONFIG", /layering\.strategy/],
     ["layering of a budget that is none", { layering: { strategy: "origin", budget: -1 } }, "BAD_CONFIG", /layering\.budget/],
     ["services", { entrypoint: { services: {} } }, "UNSUPPORTED", /services/],
-    ["a base image", { contents: { baseimage: {} } }, "UNSUPPORTED", /base image/],
+    ["a base image without its database", { contents: { baseimage: { image: "x" } } }, "BAD_CONFIG", /contents\.baseimage\.apkindex/],
+    ...["cmd", "stop-signal", "work-dir"].map((name) => of("base image", name, "x")),
+    of("base image", "entrypoint", { command: "x" }),
+    of("base image", "accounts", { "run-as": 0 }),
+    of("base image", "accounts", { groups: [{ groupname: "g", gid: 1 }] }),
+    of("base image", "environment", { A: "" }),
+    of("base image", "paths", [{ path: "/x", type: "directory" }]),
+    of("base image", "annotations", { a: "b" }),
+    of("base image", "layering", { strategy: "origin" }),
     ["certificates", { certificates: {} }, "UNSUPPORTED", /certificates/],
     ["an architecture that is none", { archs: ["vax"] }, "BAD_CONFIG", /found vax/],
     ["a list for a map", { contents: [] }, "BAD_CONFIG", /contents; expected a map/],
@@ -24,6 +38,15 @@ describe("a configuration", () => {
     ["a link to nowhere", { paths: [{ path: "/x", type: "symlink" }] }, "BAD_CONFIG", /where the link leads/],
   ])("with %s is refused by name", (_, document, code, cause) => {
     expect(() => parseApkoConfig(document, "apko.yaml")).toThrow(expect.objectContaining({ code, message: expect.stringMatching(cause) }));
+  });
+
+  test("with a base image has contents and archs, also by what it includes", () => {
+    const contents = { baseimage: { image: "image", apkindex: "index" }, packages: ["a"] };
+    const config = parseApkoConfig({ contents, archs: ["x86_64"], annotations: {}, paths: [], accounts: {}, layering: {} }, "apko.yaml");
+    expect(config.contents.baseImage).toEqual({ image: "image", apkindex: "index" });
+    const load = (top: object) => loadApkoConfig("top", (path) => ({ document: path === "top" ? top : { contents }, bytes: new Uint8Array() })).config;
+    expect(load({ include: "low", contents: { packages: ["b"] } }).contents).toMatchObject({ baseImage: { image: "image" }, packages: ["a", "b"] });
+    expect(() => load({ include: "low", cmd: "x" })).toThrow(/field cmd/);
   });
 
   test("is read whole", () => {

@@ -10,6 +10,9 @@ const environment: Readonly<Record<string, string>> = {
 };
 
 export function apkoImage(config: ApkoConfig, architecture: string): StatedImage {
+  const { baseImage } = config.contents;
+  // What the image below says of itself holds.
+  if (baseImage !== undefined) return { settings: {}, annotations: annotationsOf(config), platform: `linux/${architecture}`, base: baseImage.image };
   const { command, shellFragment } = config.entrypoint;
   const entrypoint = shellFragment === undefined ? splitWords(command ?? "", "entrypoint.command") : ["/bin/sh", "-c", shellFragment];
   const env = Object.entries({ ...environment, ...config.environment })

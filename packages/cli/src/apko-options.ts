@@ -11,4 +11,6 @@ export interface ApkoSourceOptions extends ApkoCacheOptions {
   readonly lockfile?: string;
   /** Added to the configuration's. */
   readonly annotation?: Readonly<Record<string, string>>;
+  /** Whether the source may be a layer on a base image. */
+  readonly onBase?: boolean;
 }

@@ -20,6 +20,13 @@ import type { Progress } from "./progress.ts";
 export async function openApko(spec: string, options: ApkoSourceOptions, epoch: number, io: Io, progress: Progress): Promise<OpenedSource> {
   const path = apkoPath(spec);
   const { config, bytes } = readApkoConfig(path);
+  if (config.contents.baseImage !== undefined && options.onBase !== true) {
+    throw new CliError("USAGE", "the configuration builds on an image: what it makes is a layer, and no tree", {
+      path,
+      field: "contents.baseimage",
+      hint: `Make the image: imgkit image ${spec} -o LAYOUT, and take that.`,
+    });
+  }
   const lock = options.lockfile === undefined ? undefined : readApkoLock(options.lockfile, bytes, path);
   const architecture = architectureOf(config, options, path);
   const built = await buildApko(config, {

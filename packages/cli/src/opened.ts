@@ -9,6 +9,8 @@ export interface StatedImage {
   readonly annotations: Readonly<Record<string, string>>;
   /** OS/ARCH */
   readonly platform: string;
+  /** The folder of the layout with the image that its tree is a layer on. */
+  readonly base?: string;
 }
 
 /** A SOURCE of the command line, opened. */

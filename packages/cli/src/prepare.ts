@@ -44,17 +44,17 @@ export async function prepareSource(spec: string, options: TreeOptions & SourceO
     for (const one of [...opened, ...files]) one.close();
   };
   try {
-    const open = async (one: string): Promise<OpenedSource> => {
-      const source = await openSource(one, options, epoch, io, progress);
+    const open = async (one: string, how: SourceOptions): Promise<OpenedSource> => {
+      const source = await openSource(one, how, epoch, io, progress);
       opened.push(source);
       return source;
     };
-    const source = await open(spec);
+    const source = await open(spec, options);
     const build = new Build(source.tree);
     if (options.stripPrefix !== undefined) build.step((tree) => stripPrefix(tree, treePath(options.stripPrefix)));
     if (options.prefix !== undefined) build.step((tree) => movePrefix(tree, "", treePath(options.prefix)));
     for (const one of options.overlay ?? []) {
-      const top = await open(one);
+      const top = await open(one, { ...options, onBase: false });
       build.step((tree) => overlay(tree, top.tree));
     }
     files.push(...(options.add ?? []).map(openAdded));

@@ -264,6 +264,107 @@ describe("layering", () => {
   });
 });
 
+describe("a base image", () => {
+  const contents = (packages: string, more = "") =>
+    `contents:\n  keyring: [${scratch.at("test.rsa.pub")}]\n  repositories: [${scratch.at("repo")}]\n  packages: [${packages}]\n${more}archs: [x86_64, aarch64]\n`;
+  const on = (layout: string) => `  baseimage: {image: ${oci(layout)}, apkindex: ${scratch.at("below-index")}}\n`;
+  const make = (name: string, ...options: string[]) => here(["image", spec(name), ...epoch, "-o", oci(`${name}-oci`), ...options]);
+
+  /** An image of two packages, and a copy of its database for each machine. */
+  beforeAll(async () => {
+    scratch.write("below.yaml", `${contents("base, lib")}cmd: below\naccounts: {users: [{username: app, uid: 1000}]}\n`);
+    expect(await make("below.yaml")).toMatchObject({ code: 0 });
+    for (const [arch, platform] of [
+      ["x86_64", "linux/amd64"],
+      ["aarch64", "linux/arm64"],
+    ] as const) {
+      scratch.folder(`below-index/${arch}`);
+      const { stdout } = await here(["cat", oci("below.yaml-oci"), "usr/lib/apk/db/installed", "--platform", platform]);
+      scratch.write(`below-index/${arch}/APKINDEX`, stdout);
+    }
+    scratch.write("top.yaml", contents("app, lib", on("below.yaml-oci")));
+  });
+
+  test("keeps its layers and settings; what it has is not installed again, and is in the database", async () => {
+    const made = json(await make("top.yaml", "--json", "--record", scratch.at("top.json")));
+    const below = blob("below.yaml-oci", JSON.parse(fs.readFileSync(oci("below.yaml-oci/index.json"), "utf8")).manifests[0].digest);
+    expect(made.images).toHaveLength(2);
+    for (const [i, { platform, layers }] of made.images.entries()) {
+      const name = `linux/${platform.architecture}`;
+      const under = blob("below.yaml-oci", below.manifests[i].digest);
+      expect(layers.map(({ digest, base = false }: { digest: string; base?: boolean }) => (base ? digest : ""))).toEqual([under.layers[0].digest, ""]);
+      const { image } = json(await here(["inspect", oci("top.yaml-oci"), "--platform", name, "--json"]));
+      expect(image).toMatchObject({
+        platform: name,
+        settings: { Cmd: ["below"] },
+        annotations: { "org.opencontainers.image.base.digest": below.manifests[i].digest },
+      });
+      const cat = async (path: string) => (await here(["cat", oci("top.yaml-oci"), path, "--platform", name])).stdout.toString();
+      expect([...(await cat("usr/lib/apk/db/installed")).matchAll(/^P:(.*)$/gm)].map(([, p]) => p)).toEqual(["base", "lib", "app"]);
+      expect(await cat("etc/apk/world")).toBe("app=1.0-r0\nbase=1.0-r0\nlib=1.0-r0\n");
+      expect(await cat("etc/passwd")).toContain("app:x:1000");
+      expect(JSON.parse(await cat("etc/apko.json")).contents).toMatchObject({ packages: ["app=1.0-r0"], baseimage: { image: oci("below.yaml-oci") } });
+      expect((await cat("usr/lib/lib.so")) + (await cat("usr/bin/app"))).toBe("libapp");
+    }
+    expect(await here(["verify", oci("top.yaml-oci"), "--from", scratch.at("top.json")])).toMatchObject({ code: 0 });
+    const { inputs } = JSON.parse(fs.readFileSync(scratch.at("top.json"), "utf8"));
+    expect(inputs.map(({ name }: { name: string }) => name)).toEqual([spec("top.yaml"), `oci:${oci("below.yaml-oci")}`, `oci:${oci("below.yaml-oci")}`]);
+  });
+
+  test("a lock has what is put on it, and the image from the lock is the same", async () => {
+    expect(await here(["lock", spec("top.yaml"), "-o", scratch.at("top.lock.json")])).toMatchObject({ code: 0 });
+    const { packages } = JSON.parse(fs.readFileSync(scratch.at("top.lock.json"), "utf8")).contents;
+    expect(packages.map((one: { name: string; architecture: string }) => `${one.name} ${one.architecture}`)).toEqual(["app x86_64", "app aarch64"]);
+    const plain = digestOf((await make("top.yaml")).stdout);
+    expect(digestOf((await make("top.yaml", "--lockfile", scratch.at("top.lock.json"))).stdout)).toBe(plain);
+  });
+
+  test("a layout that lists images for machines without an index will do; one without the machine is refused", async () => {
+    const whole = digestOf((await make("top.yaml", "--arch", "amd64")).stdout);
+    const index = JSON.parse(fs.readFileSync(oci("below.yaml-oci/index.json"), "utf8"));
+    fs.cpSync(oci("below.yaml-oci"), oci("flat"), { recursive: true });
+    const flat = (manifests: readonly object[]) => fs.writeFileSync(oci("flat/index.json"), JSON.stringify({ ...index, manifests }));
+    const { manifests } = blob("flat", index.manifests[0].digest);
+    flat(manifests);
+    scratch.write("flat.yaml", contents("app, lib", on("flat")));
+    const made = json(await make("flat.yaml", "--json"));
+    expect(made.images.map(({ layers }: { layers: readonly { base?: boolean }[] }) => layers.map(({ base = false }) => base))).toEqual([
+      [true, false],
+      [true, false],
+    ]);
+    expect(whole).toMatch(/^sha256:/);
+    flat(manifests.slice(0, 1));
+    expectFailure(await make("flat.yaml"), 2, /the base image is for other machines.*expected linux\/arm64, found linux\/amd64/);
+  });
+
+  test("is no tree, stands on no other, and its database is for its machine", async () => {
+    for (const command of ["rootfs", "disk", "layer"])
+      expectFailure(
+        await here([command, spec("top.yaml"), ...epoch, "-o", scratch.at("x")]),
+        2,
+        /builds on an image.*field contents\.baseimage.*imgkit image apko:/,
+      );
+    expectFailure(await here(["image", scratch.at("extra"), "--overlay", spec("top.yaml"), ...epoch, "-o", oci("x")]), 2, /builds on an image/);
+    expectFailure(await make("top.yaml", "--base", oci("below.yaml-oci")), 2, /stand on two others/);
+    scratch.write("split.yaml", `${contents("app", on("below.yaml-oci"))}layering: {strategy: origin, budget: 2}\n`);
+    expectFailure(await make("split.yaml"), 2, /field layering.*contents and archs alone/);
+    scratch.write("gone.yaml", contents("app", on("nowhere")));
+    expectFailure(await make("gone.yaml"), 2, /nowhere/);
+    const index = scratch.at("below-index/x86_64/APKINDEX");
+    const text = fs.readFileSync(index, "utf8");
+    fs.writeFileSync(index, text.replace("A:x86_64", "A:riscv64"));
+    expectFailure(await make("top.yaml"), 2, /below-index\/x86_64\/APKINDEX: a package for another architecture/);
+    fs.writeFileSync(index, text.replace("V:1.0-r0", "V:0.9-r0"));
+    expectFailure(await make("top.yaml", "--lockfile", scratch.at("gone.lock.json")), 2, /gone\.lock\.json/);
+    // Another version of what is below is what is below: nothing else is taken for it.
+    expect(await make("top.yaml", "--arch", "amd64")).toMatchObject({ code: 0 });
+    expect((await here(["cat", oci("top.yaml-oci"), "etc/apk/world"])).stdout.toString()).toContain("base=0.9-r0");
+    fs.rmSync(index);
+    expectFailure(await make("top.yaml"), 2, /APKINDEX/);
+    fs.writeFileSync(index, text);
+  });
+});
+
 withRealData("apko's own example for all its machines: the layers have apko's diff_ids, and the index its order and annotations", async () => {
   const said = ["--annotation", "org.opencontainers.image.title=Title", "--annotation", "org.opencontainers.image.vendor=Vendor"];
   const options = ["--epoch", "0", "--tar-form", "apko", ...said, "-o", oci("golden"), "--json"];

@@ -11,6 +11,7 @@ import type { PackageInfo } from "../package.ts";
 import { addAccounts } from "./accounts.ts";
 import { eachPackage } from "./ahead.ts";
 import { lines, linkDatabase, makeBase } from "./base.ts";
+import { readBasePackages } from "./base-index.ts";
 import { writeBundleChecksums } from "./bundles.ts";
 import { linkBusybox } from "./busybox.ts";
 import { type ApkoConfig, parseArchitecture } from "./config.ts";
@@ -52,17 +53,19 @@ export interface ApkoBuild {
 }
 
 /**
- * Builds the root file system of an image for one architecture. Scripts of packages are recorded, and not run.
+ * Builds the root file system of an image for one architecture; with a base image, the layer that stands on it. Scripts of packages are recorded, and not run.
  * @throws ApkError for whatever cannot be trusted, resolved or installed; nothing is left open then.
  */
 export async function buildApko(given: ApkoConfig, options: ApkoBuildOptions): Promise<ApkoBuild> {
   const { oci, apk } = parseArchitecture(options.architecture);
   if (given.archs.length > 0 && !given.archs.includes(oci))
     throw new ApkError("BAD_CONFIG", "an architecture that the configuration does not have", { field: "archs", expected: given.archs.join(", "), found: oci });
-  const plan = options.lock === undefined ? await planFromRepositories(given, apk, options) : planFromLock(options.lock, apk);
-  const world = plan.packages.map(({ name, version }) => `${name}=${version}`).sort();
-  const config = { ...given, contents: { ...given.contents, packages: world }, annotations: { ...given.annotations, ...options.annotations } };
-  const builder = new Builder(options);
+  const base = await readBasePackages(given, apk, options.fetcher);
+  const plan = options.lock === undefined ? await planFromRepositories(given, apk, options, base) : planFromLock(options.lock, apk, base);
+  const packages = plan.packages.map(({ name, version }) => `${name}=${version}`).sort();
+  const world = [...packages, ...base.map(({ info }) => `${info.name}=${info.version}`)].sort();
+  const config = { ...given, contents: { ...given.contents, packages }, annotations: { ...given.annotations, ...options.annotations } };
+  const builder = new Builder(options, base);
   try {
     makeBase(builder.root, apk, world, plan.keys);
     await builder.install(plan);
@@ -85,10 +88,12 @@ class Builder {
   readonly #spools: OpenedFile[] = [];
   readonly #brought: Brought[] = [];
   readonly #scripts: FileNode[] = [];
+  readonly #base: readonly InstalledPackage[];
   #triggers = "";
 
-  constructor(options: ApkoBuildOptions) {
+  constructor(options: ApkoBuildOptions, base: readonly InstalledPackage[]) {
     this.#options = options;
+    this.#base = base;
     this.root = new Root(options.epoch);
   }
 
@@ -138,11 +143,12 @@ class Builder {
       const own = files.filter((file) => isOwn(file, info));
       return { info, entry: installedEntry(info, own) };
     });
-    root.file(DATABASE, installed.map(({ entry }) => entry).join(""));
+    root.file(DATABASE, [...this.#base, ...installed].map(({ entry }) => entry).join(""));
     root.file("usr/lib/apk/db/triggers", this.#triggers);
     root.file("usr/lib/apk/db/scripts.tar", await collect(writeGoTar(this.#scripts)));
     linkDatabase(root);
-    const runAs = await addAccounts(root, given);
+    // The accounts of a base image are its own.
+    const runAs = given.contents.baseImage === undefined ? await addAccounts(root, given) : undefined;
     const config: ApkoConfig = runAs === undefined ? given : { ...given, accounts: { ...given.accounts, runAs } };
     root.file("etc/apko.json", apkoJson(config, architecture), 0o444);
     changePaths(root, config.paths);

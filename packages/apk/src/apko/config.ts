@@ -34,6 +34,7 @@ export interface ApkoConfig {
     readonly repositories: readonly string[];
     readonly keyring: readonly string[];
     readonly packages: readonly string[];
+    readonly baseImage?: ApkoBaseImage;
   };
   readonly entrypoint: { readonly command?: string; readonly shellFragment?: string };
   readonly cmd?: string;
@@ -49,6 +50,14 @@ export interface ApkoConfig {
   readonly volumes: readonly string[];
   /** How the tree is cut into layers; without a strategy it is one. */
   readonly layering?: ApkoLayering;
+}
+
+/** An image that the packages are put on, as a layer. */
+export interface ApkoBaseImage {
+  /** The folder of its OCI layout. */
+  readonly image: string;
+  /** The folder with its database: `ARCH/APKINDEX`. */
+  readonly apkindex: string;
 }
 
 export interface ApkoLayering {
@@ -81,7 +90,6 @@ const unsupported: Readonly<Record<string, string>> = {
   include: "include",
   format: "format",
   certificates: "certificates",
-  "contents.baseimage": "a base image",
   "contents.runtime_keyring": "a runtime keyring",
   "entrypoint.type": "entrypoint.type",
   "entrypoint.services": "services",
@@ -109,16 +117,17 @@ export function parseApkoConfig(document: unknown, name: string): ApkoConfig {
     "volumes",
     "layering",
   ]);
-  const contents = read.members(top.contents, "contents", ["build_repositories", "runtime_repositories", "repositories", "keyring", "packages"]);
+  const contents = read.members(top.contents, "contents", ["build_repositories", "runtime_repositories", "repositories", "keyring", "packages", "baseimage"]);
   const entrypoint = read.members(top.entrypoint, "entrypoint", ["command", "shell-fragment"]);
   const accounts = read.members(top.accounts, "accounts", ["run-as", "users", "groups"]);
-  return {
+  const config: ApkoConfig = {
     contents: {
       buildRepositories: read.texts(contents.build_repositories, "contents.build_repositories"),
       runtimeRepositories: read.texts(contents.runtime_repositories, "contents.runtime_repositories"),
       repositories: read.texts(contents.repositories, "contents.repositories"),
       keyring: read.texts(contents.keyring, "contents.keyring"),
       packages: read.texts(contents.packages, "contents.packages"),
+      ...readBaseImage(read, contents.baseimage),
     },
     entrypoint: {
       ...read.maybe("command", entrypoint.command, "entrypoint.command"),
@@ -140,6 +149,30 @@ export function parseApkoConfig(document: unknown, name: string): ApkoConfig {
     volumes: read.texts(top.volumes, "volumes"),
     ...readLayering(read, top.layering),
   };
+  checkOnBase(config, name);
+  return config;
+}
+
+function readBaseImage(read: MemberReader, value: unknown): { baseImage?: ApkoBaseImage } {
+  if (value === undefined || value === null) return {};
+  const { image, apkindex } = read.members(value, "contents.baseimage", ["image", "apkindex"]);
+  return { baseImage: { image: read.text(image, "contents.baseimage.image"), apkindex: read.text(apkindex, "contents.baseimage.apkindex") } };
+}
+
+/**
+ * Holds a configuration on a base image to what apko allows there: its contents and its architectures.
+ * @throws ApkError BAD_CONFIG naming the member that is too much.
+ */
+export function checkOnBase(config: ApkoConfig, path: string): void {
+  if (config.contents.baseImage === undefined) return;
+  const { entrypoint, cmd, stopSignal, workDir, accounts, environment, paths, annotations, layering } = config;
+  const members = { entrypoint, cmd, "stop-signal": stopSignal, "work-dir": workDir, accounts, environment, paths, annotations, layering: layering?.strategy };
+  for (const [field, value] of Object.entries(members)) {
+    const said = typeof value === "object" ? Object.values(value).some((one) => one !== undefined && (!Array.isArray(one) || one.length > 0)) : value;
+    if (said === undefined || said === false) continue;
+    const hint = "What the image below says of itself holds.";
+    throw new ApkError("BAD_CONFIG", "not for a configuration with a base image", { path, field, expected: "contents and archs alone", hint });
+  }
 }
 
 function readLayering(read: MemberReader, value: unknown): { layering?: ApkoLayering } {

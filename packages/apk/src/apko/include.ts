@@ -1,7 +1,7 @@
 // `include` of an apko.yaml: another one whose members count where the one that includes it has none, by apko's
 // pkg/build/types/image_configuration.go (MergeInto).
 import { ApkError } from "../errors.ts";
-import { type ApkoConfig, parseApkoConfig } from "./config.ts";
+import { type ApkoConfig, checkOnBase, parseApkoConfig } from "./config.ts";
 
 /** A file of a configuration: what a YAML reader makes of it, and its bytes. */
 export interface ApkoFile {
@@ -27,7 +27,9 @@ export function loadApkoConfig(path: string, read: (path: string) => ApkoFile): 
     const config = parseApkoConfig(rest, at);
     if (include === undefined) return { config, files: [bytes] };
     const included = load(include, [...above, at]);
-    return { config: merge(included.config, config), files: [bytes, ...included.files] };
+    const merged = merge(included.config, config);
+    checkOnBase(merged, at);
+    return { config: merged, files: [bytes, ...included.files] };
   };
   return load(path, []);
 }
@@ -48,6 +50,8 @@ function merge(included: ApkoConfig, config: ApkoConfig): ApkoConfig {
     ...pick(included, "cmd", "stopSignal", "workDir", "layering"),
     ...config,
     contents: {
+      ...pick(contents, "baseImage"),
+      ...config.contents,
       buildRepositories: [...contents.buildRepositories, ...config.contents.buildRepositories],
       runtimeRepositories: [...contents.runtimeRepositories, ...config.contents.runtimeRepositories],
       repositories: [...contents.repositories, ...config.contents.repositories],

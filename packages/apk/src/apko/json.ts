@@ -12,6 +12,7 @@ export function apkoJson(config: ApkoConfig, architecture: string): string {
         repositories: contents.repositories,
         keyring: contents.keyring,
         packages: contents.packages,
+        baseimage: contents.baseImage,
       }),
       entrypoint: present({ command: entrypoint.command, "shell-fragment": entrypoint.shellFragment }),
       cmd: config.cmd,

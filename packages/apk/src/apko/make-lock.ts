@@ -2,6 +2,7 @@ import { encodeBase64, portableSha256, type Sha256Engine } from "@imgkit/bytes";
 import { openApk } from "../apk-file.ts";
 import { ApkError } from "../errors.ts";
 import { eachPackage } from "./ahead.ts";
+import { readBasePackages } from "./base-index.ts";
 import { type ApkoConfig, parseArchitecture } from "./config.ts";
 import { readText } from "./fetcher.ts";
 import type { ApkoLock, LockedApk, LockedRepository } from "./lock.ts";
@@ -23,7 +24,7 @@ export async function lockApko(config: ApkoConfig, options: MakeLockOptions): Pr
   const names = archs.map((arch) => parseArchitecture(arch).apk);
   const packages: LockedApk[] = [];
   for (const architecture of names) {
-    const plan = await planFromRepositories(config, architecture, options);
+    const plan = await planFromRepositories(config, architecture, options, await readBasePackages(config, architecture, fetcher));
     await eachPackage(plan.packages, fetcher, async (planned, opened) => {
       options.onPackage?.(planned.name);
       const label = `${planned.name}-${planned.version}.apk`;

@@ -8,6 +8,7 @@ import { makeCatalogue, type Repository } from "../resolve/candidate.ts";
 import { resolve } from "../resolve/resolve.ts";
 import type { ApkoConfig } from "./config.ts";
 import { type Fetcher, type OpenedFile, readText } from "./fetcher.ts";
+import type { InstalledPackage } from "./layers.ts";
 import type { ApkoLock } from "./lock.ts";
 import { checkLocked } from "./locked.ts";
 
@@ -49,8 +50,13 @@ interface Place {
   readonly pin?: string;
 }
 
-/** The plan that the repositories' indexes come to. @throws ApkError for an index that cannot be trusted, or a world that cannot be had. */
-export async function planFromRepositories({ contents }: ApkoConfig, architecture: string, options: PlanOptions): Promise<Plan> {
+/** The plan that the repositories' indexes come to, on top of what is installed in a base image. @throws ApkError for an index that cannot be trusted, or a world that cannot be had. */
+export async function planFromRepositories(
+  { contents }: ApkoConfig,
+  architecture: string,
+  options: PlanOptions,
+  base: readonly InstalledPackage[],
+): Promise<Plan> {
   const keys = await readKeys(contents.keyring, options.fetcher);
   const trust = { keys: new Map([...keys].map(([name, pem]) => [name, parsePublicKey(pem, name)])), rsa: options.rsa };
   const places = [...new Set([...contents.buildRepositories, ...contents.repositories])].sort().map(parsePlace);
@@ -68,22 +74,28 @@ export async function planFromRepositories({ contents }: ApkoConfig, architectur
       file.close();
     }
   }
-  const resolved = resolve([...new Set(contents.packages)].sort(), makeCatalogue(repositories, architecture));
-  const packages = resolved.map(({ info, repository }): PlannedPackage => {
-    const { name, version, checksum, size } = info;
-    return {
-      name,
-      version,
-      checksum,
-      place: places[repository]?.location ?? "",
-      file: `${architecture}/${name}-${version}.apk`,
-      maxSize: size > 0 ? size : MAX_PACKAGE,
-      async check(apk, _file, label) {
-        checkAgainstIndex(apk, info, label);
-        await checkData(apk, label);
-      },
-    };
-  });
+  // What is in the base stays as it is: it is asked for by its versions, and served by a repository of its own.
+  repositories.push({ packages: base.map(({ info }) => info) });
+  const world = [...new Set(contents.packages)].sort();
+  const resolved = resolve([...world, ...base.map(({ info }) => `${info.name}=${info.version}`)], makeCatalogue(repositories, architecture));
+  const inBase = new Set(base.map(({ info }) => info.name));
+  const packages = resolved
+    .filter(({ info }) => !inBase.has(info.name))
+    .map(({ info, repository }): PlannedPackage => {
+      const { name, version, checksum, size } = info;
+      return {
+        name,
+        version,
+        checksum,
+        place: places[repository]?.location ?? "",
+        file: `${architecture}/${name}-${version}.apk`,
+        maxSize: size > 0 ? size : MAX_PACKAGE,
+        async check(apk, _file, label) {
+          checkAgainstIndex(apk, info, label);
+          await checkData(apk, label);
+        },
+      };
+    });
   return { keys, packages };
 }
 
@@ -99,7 +111,7 @@ async function readKeys(places: readonly string[], fetcher: Fetcher): Promise<Re
 }
 
 /** The plan that a lock holds: no index is looked at, and nothing is resolved. */
-export function planFromLock(lock: ApkoLock, architecture: string): Plan {
+export function planFromLock(lock: ApkoLock, architecture: string, base: readonly InstalledPackage[]): Plan {
   const keys = new Map(lock.contents.keyring.map(({ name, content }) => [baseName(name), content]));
   const packages = lock.contents.packages
     .filter((one) => one.architecture === architecture)
@@ -114,7 +126,7 @@ export function planFromLock(lock: ApkoLock, architecture: string): Plan {
         check: (apk, file, label) => checkLocked(apk, file, one, label),
       }),
     );
-  if (packages.length === 0)
+  if (packages.length === 0 && base.length === 0)
     throw new ApkError("BAD_CONFIG", "the lock has no package for the architecture", { expected: architecture, hint: "Write it again: imgkit lock" });
   return { keys, packages };
 }

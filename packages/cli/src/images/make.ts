@@ -22,7 +22,7 @@ import type { RecordedFile } from "../record.ts";
 import { type SourceReport, sourceReport } from "../report.ts";
 import type { TreeOptions } from "../tree-options.ts";
 import { pacedStream } from "../turns.ts";
-import { type Base, openBase } from "./base.ts";
+import { type Base, openApkoBase, openBase } from "./base.ts";
 import { partsOf, type SplitFlags } from "./parts.ts";
 import type { AddedLayer } from "./report.ts";
 
@@ -76,8 +76,12 @@ export async function makeImage(specs: readonly string[], options: MakeOptions, 
       const added = await addSource(spec, options, making, base);
       layers.push(...added.layers);
       sources.push({ source: spec, ...added.report });
-      if (added.image !== undefined) stated = added.image;
       inputs.push(...added.inputs);
+      if (added.image !== undefined) stated = added.image;
+      if (added.image?.base === undefined) continue;
+      if (base !== undefined) throw twoBases(spec, added.image.base);
+      base = await openApkoBase(added.image.base, parsePlatform(added.image.platform), context.io);
+      if (options.record !== undefined) inputs.push(base.recorded);
     }
     const said = merged({ platform, settings, annotations: options.annotation }, stated);
     const image = await writeImage(layout.blobs, { base, layers, epoch, ...said });
@@ -85,6 +89,11 @@ export async function makeImage(specs: readonly string[], options: MakeOptions, 
   } finally {
     base?.close();
   }
+}
+
+function twoBases(path: string, found: string): CliError {
+  const hint = "Leave --base out, or take one such source.";
+  return new CliError("USAGE", "the image would stand on two others", { path, field: "contents.baseimage", found, hint });
 }
 
 /** What the options say, over what a source says. */
@@ -116,7 +125,7 @@ interface AddedSource {
 
 async function addSource(spec: string, options: MakeOptions, making: Making, base: Base | undefined): Promise<AddedSource> {
   const { layout, path, epoch, context, progress } = making;
-  const writes = { outputs: [path, options.record], staging: layout.staging };
+  const writes = { outputs: [path, options.record], staging: layout.staging, onBase: true };
   const source = await prepareSource(spec, { ...options, ...writes }, epoch, context.io, progress);
   try {
     checkLayersOf(source, spec, options);
