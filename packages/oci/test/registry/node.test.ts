@@ -1,10 +1,14 @@
 // What only Node has: files and helpers of credentials, proxies, certificates.
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { delimiter, join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { setTimeout } from "node:timers/promises";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { posix } from "../../../../test/oracle.ts";
 import { nodeCredentials, nodeNetwork, readCertificates } from "../../src/index.node.ts";
 import { createRegistryClient } from "../../src/index.ts";
+import type { FetchInit, FetchResponse, Network } from "../../src/registry/network.ts";
 import { temporaryFolder } from "../support.ts";
 import { type MemoryImage, memoryImage, stock } from "./images.ts";
 import { startProxy, type TestProxy } from "./servers.ts";
@@ -78,6 +82,74 @@ describe("credential helpers", () => {
     await expect(ask("head -c 3000000 /dev/zero")).rejects.toMatchObject({ code: "BAD_CREDENTIALS" });
     const gone = nodeCredentials({ env: { PATH: "/nowhere" }, file: join(folder, "helped.json") })("gone.example");
     await expect(gone).rejects.toMatchObject({ code: "BAD_CREDENTIALS", facts: { path: "docker-credential-gone" } });
+  });
+});
+
+describe("Node's own request", () => {
+  let server: Server;
+  let url: string;
+  let answer: (request: IncomingMessage, response: ServerResponse) => void;
+  let connections: number;
+  beforeAll(async () => {
+    server = createServer((request, response) => answer(request, response));
+    server.on("connection", () => connections++);
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  });
+  beforeEach(() => {
+    connections = 0;
+  });
+  afterAll(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const ask = (network: Network, init: Partial<FetchInit> = {}): Promise<FetchResponse> =>
+    network.fetch(url, { method: "GET", headers: {}, redirect: "manual", signal: new AbortController().signal, ...init });
+
+  test("uses a connection again when nobody read the small answer, and not when that does not end", async () => {
+    const network = nodeNetwork();
+    answer = (_request, response) => void response.end("small");
+    for (let i = 0; i < 3; i++) {
+      await (await ask(network)).body?.getReader().cancel();
+      await setTimeout(20);
+    }
+    expect(connections).toBe(1);
+    let closed = false;
+    answer = (_request, response) => {
+      const more = setInterval(() => response.write(Buffer.alloc(10_000)), 1);
+      response.on("close", () => {
+        closed = true;
+        clearInterval(more);
+      });
+    };
+    await (await ask(network)).body?.getReader().cancel();
+    await vi.waitUntil(() => closed);
+  });
+
+  test("ends an upload that the server has answered before it was whole", async () => {
+    let cancelled = false;
+    answer = (_request, response) => void response.writeHead(413).end("too much");
+    const body = new ReadableStream<Uint8Array>({
+      pull: async (controller) => {
+        await setTimeout(1);
+        controller.enqueue(new Uint8Array(100_000));
+      },
+      cancel() {
+        cancelled = true;
+      },
+    });
+    const response = await ask(nodeNetwork(), { method: "POST", body, duplex: "half", headers: { "content-length": String(1e12) } });
+    expect(response.status).toBe(413);
+    const reader = response.body?.getReader();
+    expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe("too much");
+    expect((await reader?.read())?.done).toBe(true);
+    await vi.waitUntil(() => cancelled);
+  });
+
+  test("fails with the error of the body that it sends", async () => {
+    answer = (request) => void request.resume();
+    const body = new ReadableStream<Uint8Array>({ pull: (controller) => controller.error(new Error("no more of it")) });
+    await expect(ask(nodeNetwork(), { method: "POST", body, duplex: "half" })).rejects.toThrow("no more of it");
   });
 });
 
