@@ -4,7 +4,7 @@ export { buildHelmChart, type HelmChart, type HelmChartOptions } from "./artifac
 export { copyReferrers, deleteReferrer, listReferrers, pushReferrer, referrersTag } from "./artifact/referrers.ts";
 export { cosignSignatures, cosignTag, type FoundSignature } from "./artifact/signatures.ts";
 export { copyBlob, type ExtendOptions, extendImage } from "./base.ts";
-export { type BlobId, type BlobReader, type BlobSink, type BlobSource, type BlobStore, memoryBlobs, readBlob } from "./blobs.ts";
+export { type BlobId, type BlobReader, type BlobSink, type BlobSource, type BlobStore, type ExpectedBlob, memoryBlobs, readBlob } from "./blobs.ts";
 export { type CheckedDocument, type CheckOptions, checkDocument, type DocumentKind, parseConfig, parseIndex, parseManifest } from "./check.ts";
 export { blobPath, createDigester, type Digester, type DigestParts, parseDigest } from "./digest.ts";
 export { type DockerArchiveOptions, dockerArchiveFiles, resolveDockerName } from "./docker-archive.ts";

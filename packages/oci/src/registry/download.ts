@@ -32,7 +32,8 @@ export async function openDownload(digest: string, options: DownloadOptions): Pr
     throw new OciError("REGISTRY_PROTOCOL", "a blob without a length", { path: digest, expected: "Content-Length", found: "none" }, "system");
   }
   const download = new Download(digest, size, options, answer.body);
-  return { size, read: (start, end) => download.read(start, end), close: () => download.close() };
+  const verified = size === 0 ? {} : { verified: () => download.verified };
+  return { size, read: (start, end) => download.read(start, end), close: () => download.close(), ...verified };
 }
 
 /** The length that an answer claims. @throws OciError REGISTRY_PROTOCOL when the bytes that come are not those of the blob. */
@@ -59,6 +60,8 @@ class Download {
   /** How many bytes from the first one on have been hashed. */
   #hashed = 0;
   #turn: Promise<unknown> = Promise.resolve();
+  /** The digest, once all bytes have been found to have it. */
+  verified: string | undefined;
 
   constructor(digest: string, size: number, options: DownloadOptions, body: Body) {
     this.#digest = digest;
@@ -160,16 +163,19 @@ class Download {
   }
 
   async #verify(bytes: Uint8Array, start: number): Promise<void> {
-    if (start !== this.#hashed) return;
-    this.#digester.update(bytes);
-    this.#hashed += bytes.length;
-    if (this.#hashed !== this.#size || bytes.length === 0) return;
+    // What is read again, to be sent again, is hashed once.
+    const known = this.#hashed - start;
+    if (known < 0 || known >= bytes.length) return;
+    this.#digester.update(bytes.subarray(known));
+    this.#hashed = start + bytes.length;
+    if (this.#hashed !== this.#size) return;
     // The last byte that is expected is here: one more would be one too many.
     const more = this.#rest.length > 0 || (await this.#hasMore());
     this.close();
     if (more) throw blobMismatch(this.#digest, "size", String(this.#size), "more bytes");
     const found = this.#digester.digest();
     if (found !== this.#digest) throw blobMismatch(this.#digest, "digest", this.#digest, found);
+    this.verified = found;
   }
 
   async #hasMore(): Promise<boolean> {

@@ -38,7 +38,7 @@ export function layoutTarget({ blobs, add }: ListingStore): ImageTarget {
     async putBlob(blob, from, onRead = () => {}) {
       const source = await openSized(from.blobs, blob);
       try {
-        await blobs.put(told(source, onRead), { digest: blob.digest, size: blob.size });
+        await blobs.put(told(source, onRead), { digest: blob.digest, size: blob.size, verified: source.verified });
         return "copied";
       } finally {
         source.close();

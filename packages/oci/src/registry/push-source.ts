@@ -1,15 +1,17 @@
 // What can be pushed: sources that are read anywhere, and streams, of which one piece at a time is held.
 import { type ByteSource, type ByteStream, memorySource } from "@imgkit/bytes";
+import type { BlobSource } from "../blobs.ts";
 import { OciError } from "../errors.ts";
 import type { PushSource } from "./upload.ts";
 
 const READ = 1 << 18;
 
 /** Bytes that can be read anywhere. */
-export function sourceToPush(source: ByteSource): PushSource {
+export function sourceToPush(source: ByteSource & Pick<BlobSource, "verified">): PushSource {
   return {
     size: source.size,
     first: 0,
+    verified: source.verified,
     ends: async (at) => at >= source.size,
     async *chunks(start, length) {
       for (let at = start; at < start + length; at += READ) yield await source.read(at, Math.min(start + length, at + READ));

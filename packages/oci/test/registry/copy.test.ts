@@ -1,6 +1,7 @@
 // From any medium to any other, with the readers that know nothing of registries.
 import { createHash } from "node:crypto";
-import { collect, memorySource } from "@imgkit/bytes";
+import { collect, memorySource, type Sha256Engine, streamSource } from "@imgkit/bytes";
+import { nativeSha256 } from "@imgkit/bytes/node";
 import { beforeAll, describe, expect, test } from "vitest";
 import {
   addLayer,
@@ -50,6 +51,87 @@ async function twoPlatforms(): Promise<{ blobs: BlobStore; root: Descriptor; ima
   const { descriptor } = await buildIndex(blobs, { images });
   return { blobs, root: descriptor, images: images.map((image) => image.descriptor) };
 }
+
+describe("each byte that is copied is hashed once", () => {
+  const counting = (): { engine: Sha256Engine; hashed: () => number } => {
+    let hashed = 0;
+    const create: Sha256Engine["create"] = () => {
+      const hasher = nativeSha256.create();
+      return {
+        update(bytes) {
+          hashed += bytes.length;
+          hasher.update(bytes);
+        },
+        digest: () => hasher.digest(),
+      };
+    };
+    return { engine: { ...nativeSha256, create }, hashed: () => hashed };
+  };
+
+  test.each(["a registry", "a store"])("from a registry to %s", async (target) => {
+    const image = await memoryImage(3_000_000);
+    await stock(here, "once", image, "t");
+    const { engine: sha256, hashed } = counting();
+    const client = fastClient({ sha256 });
+    const to = target === "a store" ? layoutTarget({ blobs: memoryBlobs(sha256), add() {} }) : client.repository(`${there.host}/once`);
+    expect((await copyImage(client.repository(`${here.host}/once:t`), undefined, to, "t")).copied).toBe(2);
+    expect(hashed()).toBeGreaterThan(image.layer.size);
+    expect(hashed()).toBeLessThan(1.1 * image.layer.size);
+  });
+
+  test("also where some of it is read again", async () => {
+    const image = await memoryImage(300_000);
+    await stock(here, "again", image, "t");
+    const { engine: sha256, hashed } = counting();
+    const { digest, size } = image.layer;
+    const source = await fastClient({ sha256 }).repository(`${here.host}/again`).blobs.open(digest);
+    for (const [start, end] of [
+      [0, 100_001],
+      [50_000, 150_000],
+      [50_000, 60_000],
+      [0, 10],
+      [149_999, size],
+    ] as const) {
+      expect(source.verified?.()).toBeUndefined();
+      await source.read(start, end);
+    }
+    expect(source.verified?.()).toBe(digest);
+    expect(hashed()).toBe(size);
+    // What was passed over is not verified by what comes later.
+    const other = await fastClient().repository(`${here.host}/again`).blobs.open(digest);
+    await other.read(0, 100);
+    await other.read(101, size);
+    expect(other.verified?.()).toBeUndefined();
+    for (const one of [source, other]) one.close();
+  });
+
+  test("and a stream whose proof is missing, or of another digest, is kept nowhere", async () => {
+    const image = await memoryImage();
+    const { digest, size } = image.layer;
+    for (const verified of [() => undefined, () => image.root.digest]) {
+      const blobs = memoryBlobs();
+      await expect(blobs.put(streamSource(await image.blobs.open(digest)), { digest, size, verified })).rejects.toMatchObject({ code: "BLOB_MISMATCH" });
+      expect(await blobs.has(digest)).toBe(false);
+    }
+  });
+
+  test("so that a registry which sends other bytes is found out, whatever the target", async () => {
+    const image = await memoryImage(3_000_000);
+    await stock(here, "wrong", image, "t");
+    const bytes = await collect(streamSource(await image.blobs.open(image.layer.digest)));
+    bytes[2_999_999] = (bytes[2_999_999] ?? 0) ^ 1;
+    here.fault = ({ method, path }) => (method === "GET" && path.endsWith(image.layer.digest) ? { status: 200, headers: {}, body: bytes } : undefined);
+    try {
+      const blobs = memoryBlobs();
+      for (const to of [layoutTarget({ blobs, add() {} }), fastClient().repository(`${there.host}/wrong`)]) {
+        await expect(copyImage(fastClient().repository(`${here.host}/wrong:t`), undefined, to, "t")).rejects.toMatchObject({ code: "BLOB_MISMATCH" });
+        expect(await to.has(image.layer)).toBe(false);
+      }
+    } finally {
+      here.fault = () => undefined;
+    }
+  });
+});
 
 describe("a repository is one more place of blobs", () => {
   test("loadImage, reachable, verifyLayout and writeArchive read an image where it is", async () => {
