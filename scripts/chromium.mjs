@@ -6,8 +6,8 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 
-/** A CPU without SSE 4.1 has no 128-bit vectors for WebAssembly: V8 then refuses every module that uses them. */
-export const withoutVectors = "--js-flags=--no-enable-sse4-1";
+/** V8's flag, on x64: as on a CPU without SSE 4.1, where it has no 128-bit vectors for WebAssembly and refuses every module that uses them. */
+export const noVectors = "--no-enable-sse4-1";
 
 const flags = [
   ..."--headless --no-sandbox --disable-gpu --disable-quic --no-first-run".split(" "),

@@ -91,6 +91,11 @@ export function posix(): typeof test {
   return process.platform === "win32" ? skipped("Windows has no such permissions") : test;
 }
 
+/** Vitest's `test` where V8 can be told to have no 128-bit vectors, otherwise a test that is skipped by name. */
+export function withoutVectors(): typeof test {
+  return process.arch === "x64" ? test : skipped("only on x64 can V8 be without vectors");
+}
+
 function judged(reasons: readonly (string | undefined)[]): typeof test {
   const reason = reasons.filter((one) => one !== undefined).join(", ");
   if (reason === "") return test;

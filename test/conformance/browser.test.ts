@@ -1,6 +1,6 @@
 import { beforeAll, describe } from "vitest";
-import { askPage, pageOf, withoutVectors } from "../../scripts/chromium.mjs";
-import { oracle } from "../oracle.ts";
+import { askPage, noVectors, pageOf } from "../../scripts/chromium.mjs";
+import { oracle, withoutVectors } from "../oracle.ts";
 import { bundleSuite } from "./bundle.ts";
 import { expectAnswers, job } from "./runtime.ts";
 import { vectorTexts } from "./vectors.ts";
@@ -25,7 +25,8 @@ describe("every published vector in Chromium", () => {
     expectAnswers(await askPage(resource), ["noble", "wasm-simd"]);
   });
 
-  oracle("chromium")("without them: the engines that need none have run", { timeout: 180_000 }, async () => {
-    expectAnswers(await askPage(resource, [withoutVectors]), ["noble"]);
+  const bare = process.arch === "x64" ? oracle("chromium") : withoutVectors();
+  bare("without them: the engines that need none have run", { timeout: 180_000 }, async () => {
+    expectAnswers(await askPage(resource, [`--js-flags=${noVectors}`]), ["noble"]);
   });
 });
