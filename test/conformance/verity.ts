@@ -1,17 +1,23 @@
-// verity/1 and gpt/1: what is written, what verifies, and what is found when a byte is changed.
+// verity/1, proof/1 and gpt/1: what is written, what verifies, and what is found when a byte is changed.
 
 import { type ByteSource, concatSource, fromHex, memorySource, toHex, zeroSource } from "../../packages/bytes/src/index.ts";
 import {
   buildTree,
+  decodeProof,
   encodeGpt,
+  encodeProof,
   gptTable,
+  type HashEngine,
   type HashName,
   hashNames,
+  makeProof,
   type NewTable,
   readGpt,
   type VerityCheck,
+  VerityError,
   type VerityLayout,
   verifyGpt,
+  verifyProof,
   verifyTree,
 } from "../../packages/verity/src/index.ts";
 import { memoryTarget, noise } from "../../packages/verity/test/sample.ts";
@@ -32,7 +38,7 @@ export interface VerityVector {
 }
 
 /** The data that a vector describes. */
-export function dataOf({ data }: VerityVector): Uint8Array {
+export function dataOf({ data }: Pick<VerityVector, "data">): Uint8Array {
   const parts = data.map((part) => ("zeros" in part ? new Uint8Array(part.zeros) : noise(part.size, part.xorshift32)));
   const whole = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
   let at = 0;
@@ -85,6 +91,40 @@ export const verity: Format = (file) => {
   const run: Check["run"] = async () => ({ found: hashNames.filter((name) => !covered.has(name)), expected: [] });
   return [...trees(file), { name: "every algorithm has a vector", run }];
 };
+
+export interface ProofVector extends Omit<VerityVector, "uuid" | "hashOffset"> {
+  readonly blocks: readonly number[];
+  readonly path?: string;
+  readonly size: number;
+}
+
+/** The proof of some blocks of a vector's data, as it is published. */
+export async function proofOf(vector: ProofVector, engine?: HashEngine): Promise<Uint8Array> {
+  const target = memoryTarget();
+  const data = memorySource(dataOf(vector));
+  const options = { ...vector, salt: fromHex(vector.salt), superblock: false, ...(engine === undefined ? {} : { engine }) };
+  const { rootHash, layout } = await buildTree(data, target.write, options);
+  return encodeProof(await makeProof({ data, hash: memorySource(target.bytes(layout.size)), layout, rootHash }, vector.blocks, vector.path));
+}
+
+/** The proof; what it proves; and that it proves nothing of another root hash. */
+export const proof: Format = eachVector<ProofVector>(async (vector, { blocks: engine }) => {
+  const bytes = await proofOf(vector, engine);
+  const rootHash = fromHex(vector.rootHash);
+  const proven = verifyProof(decodeProof(bytes), rootHash, { engine });
+  rootHash[0] = (rootHash[0] as number) ^ 1;
+  let refused = "";
+  try {
+    verifyProof(decodeProof(bytes), rootHash, { engine });
+  } catch (error) {
+    if (!(error instanceof VerityError)) throw error;
+    refused = error.code;
+  }
+  return {
+    found: { size: bytes.length, sha256: await digestOf(bytes), blocks: proven.blocks, refused },
+    expected: { size: vector.size, sha256: vector.sha256, blocks: vector.blocks, refused: "NOT_AUTHENTIC" },
+  };
+});
 
 export interface GptVector extends Omit<NewTable, "partitions"> {
   readonly name: string;

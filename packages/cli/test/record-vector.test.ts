@@ -2,8 +2,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { collect } from "@imgkit/bytes";
-import { treeFromObject, writeTar } from "@imgkit/core";
+import { writeTar } from "@imgkit/core";
 import { expect, test } from "vitest";
+import { recordedTree } from "../../../test/conformance/trees.ts";
 import { version } from "../src/version.ts";
 import { finished, start } from "./cli.ts";
 
@@ -12,8 +13,7 @@ import { finished, start } from "./cli.ts";
 test("the published vector of imgkit.record/1 is what a run writes", async () => {
   const folder = mkdtempSync(join(tmpdir(), "imgkit-record-"));
   try {
-    const tree = treeFromObject({ "etc/motd": "hello\n", "bin/sh": { symlink: "busybox" } }, { mtime: 1_600_000_000 });
-    writeFileSync(join(folder, "in.tar"), await collect(writeTar(tree, { epoch: 1_600_000_000 })));
+    writeFileSync(join(folder, "in.tar"), await collect(writeTar(recordedTree(), { epoch: 1_600_000_000 })));
     const child = start(["rootfs", "in.tar", "--epoch", "1500000000", "-q", "-o", "out.tar", "--record", "record.json"], { cwd: folder });
     const { code } = await finished(child);
     expect(code).toBe(0);

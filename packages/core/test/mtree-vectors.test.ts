@@ -14,25 +14,18 @@ import { parseMtree } from "../src/mtree/reader.ts";
 import { verifyMtree } from "../src/mtree/verify.ts";
 import { writeMtree } from "../src/mtree/writer.ts";
 import { treeFromObject } from "../src/object.ts";
-import { Tree } from "../src/tree.ts";
-import { decodeNode, type VectorNode } from "./tar-vector.ts";
+import type { Tree } from "../src/tree.ts";
 
-// The published vectors of mtree/1 are specifications of the trees that tar-1.json describes, by the same names.
+// The published vectors of mtree/1 are specifications of the trees that tar-1.json describes, by the same names: the conformance suite
+// compares them.
 
 const read = <T>(name: string): T => JSON.parse(readFileSync(new URL(`../../../fixtures/vectors/${name}`, import.meta.url), "utf8")) as T;
-const trees = new Map(read<{ vectors: { name: string; nodes: VectorNode[] }[] }>("tar-1.json").vectors.map(({ name, nodes }) => [name, nodes]));
 const { vectors } = read<{ vectors: readonly { name: string; lines: readonly string[] }[] }>("mtree-1.json");
 const page = readFileSync(new URL("../../../docs/bytes/mtree-1.md", import.meta.url), "utf8");
 
-const treeOf = (name: string): Tree => Tree.from((trees.get(name) ?? []).map(decodeNode));
 const specification = async (tree: Tree): Promise<string> => new TextDecoder().decode(await collect(writeMtree(tree)));
 
 describe("the published vectors of mtree/1", () => {
-  test.each(vectors)("$name", async ({ name, lines }) => {
-    const changed = "the bytes of mtree/1 changed: before 0.1.0 update the vector and docs/bytes/mtree-1.md, after it write mtree/2";
-    expect(await specification(treeOf(name)), changed).toBe(`${lines.join("\n")}\n`);
-  });
-
   test("cover every word and every kind of node that the page names", () => {
     const text = vectors.flatMap((vector) => vector.lines).join("\n");
     for (const word of ["mode=", "uid=", "gid=", "nlink=", "size=", "time=", "link=", "device=native,", "sha256="]) expect(text).toContain(word);

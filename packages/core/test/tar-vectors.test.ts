@@ -2,19 +2,18 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { memorySource, toHex } from "@imgkit/bytes";
+import { toHex } from "@imgkit/bytes";
 import { nativeSha256 } from "@imgkit/bytes/node";
 import { describe, expect, test } from "vitest";
 import { materialise } from "../../../fixtures/src/index.node.ts";
 import { fixtureTree } from "../../../fixtures/src/index.ts";
 import { gnuTar135, oracleRoot } from "../../../test/oracle.ts";
 import { normaliseTimes } from "../src/normalise/times.ts";
-import { readTar } from "../src/tar/reader.ts";
 import { Tree } from "../src/tree.ts";
-import { differences, tarBytes, withoutSpecialLinks } from "./tar-craft.ts";
+import { tarBytes } from "./tar-craft.ts";
 import { decodeNode, type VectorNode } from "./tar-vector.ts";
 
-// The published vectors of tar/1 and the recipe on its page, which is run as it stands there.
+// The recipe on the page of tar/1, which is run as it stands there; the bytes of the published vectors are the conformance suite's matter.
 
 interface Vector {
   readonly name: string;
@@ -34,18 +33,6 @@ const treeOf = (vector: Vector): Tree => Tree.from(vector.nodes.map(decodeNode))
 const digest = (bytes: Uint8Array): string => toHex(nativeSha256.hash(bytes));
 
 describe("the published vectors of tar/1", () => {
-  test.each(vectors)("$name", async (vector) => {
-    const written = await tarBytes(treeOf(vector), vector.epoch);
-    const changed = "the bytes of tar/1 changed: before 0.1.0 update the vector and docs/bytes/tar-1.md, after it write tar/2";
-    expect({ size: written.length, sha256: digest(written) }, changed).toEqual({ size: vector.size, sha256: vector.sha256 });
-  });
-
-  test.each(vectors)("read back: $name", async (vector) => {
-    const tree = treeOf(vector);
-    const { tree: back } = await readTar(memorySource(await tarBytes(tree, vector.epoch)));
-    expect(await differences(withoutSpecialLinks(tree), back)).toEqual([]);
-  });
-
   test("cover each record, each type and each way in which a header is cut", async () => {
     const text = (await Promise.all(vectors.map((vector) => tarBytes(treeOf(vector), vector.epoch))))
       .map((bytes) => Buffer.from(bytes).toString("latin1"))
