@@ -9,11 +9,12 @@ import { cpio, disk, erofs, fat, gce, initrd, qcow2, uki, vhd } from "./disk.ts"
 import { artifact, oci } from "./oci.ts";
 import { authenticode, veritySig } from "./signatures.ts";
 import { lock, mtree, record, tar } from "./trees.ts";
-import { gpt, proof, verity } from "./verity.ts";
+import { fec, gpt, proof, verity } from "./verity.ts";
 
 /** What checks the files of fixtures/vectors in which blocks are hashed: by each engine. */
 const hashing: Readonly<Record<string, Format>> = {
   "disk-1.json": disk,
+  "fec-1.json": fec,
   "proof-1.json": proof,
   "verity-1.json": verity,
 };

@@ -1,11 +1,13 @@
-// verity/1, proof/1 and gpt/1: what is written, what verifies, and what is found when a byte is changed.
+// verity/1, fec/1, proof/1 and gpt/1: what is written, what verifies, and what is found when a byte is changed.
 
 import { type ByteSource, concatSource, fromHex, memorySource, toHex, zeroSource } from "../../packages/bytes/src/index.ts";
 import {
+  buildFec,
   buildTree,
   decodeProof,
   encodeGpt,
   encodeProof,
+  fecLayout,
   gptTable,
   type HashEngine,
   type HashName,
@@ -13,9 +15,11 @@ import {
   makeProof,
   type NewTable,
   readGpt,
+  repairVerity,
   type VerityCheck,
   VerityError,
   type VerityLayout,
+  verifyFec,
   verifyGpt,
   verifyProof,
   verifyTree,
@@ -123,6 +127,35 @@ export const proof: Format = eachVector<ProofVector>(async (vector, { blocks: en
   return {
     found: { size: bytes.length, sha256: await digestOf(bytes), blocks: proven.blocks, refused },
     expected: { size: vector.size, sha256: vector.sha256, blocks: vector.blocks, refused: "NOT_AUTHENTIC" },
+  };
+});
+
+export interface FecVector extends Pick<VerityVector, "name" | "data" | "hash" | "salt" | "uuid" | "rootHash" | "sha256"> {
+  readonly blockSize: number;
+  readonly roots: number;
+  readonly size: number;
+}
+
+/** The parity, which fits; and the repair of as many blocks, from the last one back, as there are roots. */
+export const fec: Format = eachVector<FecVector>(async (vector, { blocks: engine }) => {
+  const { hash, blockSize, uuid, roots } = vector;
+  const data = dataOf(vector);
+  const target = memoryTarget();
+  const shape = { hash, hashType: 1, dataBlockSize: blockSize, hashBlockSize: blockSize } as const;
+  const { rootHash, layout } = await buildTree(memorySource(data), target.write, { ...shape, salt: fromHex(vector.salt), uuid, engine });
+  const [sources, plan] = [{ data, hash: target.bytes(layout.size) }, fecLayout(layout, { roots, hashEnd: layout.size })];
+  const parity = memoryTarget();
+  await buildFec(memorySource(data), memorySource(sources.hash), plan, parity.write);
+  const bytes = memorySource(parity.bytes(plan.size));
+  const fits = (await verifyFec(memorySource(data), memorySource(sources.hash), bytes, plan)).ok;
+  const before = await digestOf(data);
+  data.fill(0x5a, Math.max(0, data.length - roots * blockSize));
+  const write = (source: "data" | "hash", offset: number, block: Uint8Array): void => sources[source].set(block, offset);
+  const damaged = { data: memorySource(data), hash: memorySource(sources.hash), write };
+  const { ok } = await repairVerity(damaged, bytes, rootHash, layout, plan, { engine });
+  return {
+    found: { rootHash: toHex(rootHash), size: plan.size, sha256: await digestOf(parity.bytes(plan.size)), fits, ok, repaired: await digestOf(data) },
+    expected: { rootHash: vector.rootHash, size: vector.size, sha256: vector.sha256, fits: true, ok: true, repaired: before },
   };
 });
 

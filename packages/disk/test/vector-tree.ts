@@ -6,10 +6,6 @@ import { decodeNode, type VectorNode } from "../../core/test/tar-vector.ts";
 /** A node as the vectors of tar/1 have it; a content may also be `pseudoRandomBytes(seed, size)`. */
 export type Node = Omit<VectorNode, "content"> & { readonly content?: VectorNode["content"] | { readonly seed: number; readonly size: number } };
 
-export interface VectorTree {
-  readonly nodes: readonly Node[];
-}
-
 /** The tree that a vector's nodes describe. */
 export function treeOf(nodes: readonly Node[]): Tree {
   return Tree.from(
