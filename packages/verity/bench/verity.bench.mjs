@@ -1,5 +1,5 @@
-// `npm run bench verity`: `imgkit verity format` and the library against `veritysetup format`, on files that it makes or, with FILES
-// (paths, separated by spaces), on those. Every hash file is compared with veritysetup's.
+// `npm run bench verity`: `imgkit verity format` and the library against `veritysetup format`, without and with parity, on files that it
+// makes or, with FILES (paths, separated by spaces), on those. Every hash file and every parity is compared with veritysetup's.
 
 import { execFileSync } from "node:child_process";
 import { closeSync, ftruncateSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
@@ -23,6 +23,8 @@ const cases = [
   { title: "4 GiB of noise", make: noise(4 * GIB), command: [1.8, 2.2] },
   { title: "4 GiB with 246 MB in it", make: noise(4 * GIB, 246e6, 64), command: [6, 12] },
   { title: "165 MiB of noise", make: noise(165 * MIB), command: [0.7, 0.85], inside: [1.2, 1.4] },
+  { title: "256 MiB of noise, with parity of 2 roots", make: noise(256 * MIB), roots: 2 },
+  { title: "256 MiB of noise, with parity of 24 roots", make: noise(256 * MIB), roots: 24 },
   { title: `An EROFS of ${debian}`, make: erofs },
 ];
 
@@ -54,21 +56,29 @@ function writeNoise(fd, size, filled, pieces) {
   closeSync(fd);
 }
 
-async function bench({ title, file, make, command, inside, prefix = [] }) {
+async function bench({ title, file, make, command, inside, roots, prefix = [] }) {
   await withFolder((out) => {
     const data = file ?? join(out, "data");
     make?.(data);
     const hash = (name) => join(out, `${name.replaceAll(/\W/g, "-")}.hash`);
+    const parity = (name) => `${hash(name)}.fec`;
+    const all = (name) => [data, hash(name), ...flags, ...(roots === undefined ? [] : [`--fec-device=${parity(name)}`, `--fec-roots=${roots}`])];
+    const written = (name) => (roots === undefined ? [hash(name)] : [hash(name), parity(name)]);
     const found = interleave(
       {
-        veritysetup: [...prefix, "veritysetup", "format", data, hash("veritysetup"), ...flags],
-        "imgkit verity format": [...prefix, ...imgkit, "verity", "format", data, hash("imgkit verity format"), ...flags],
-        "@imgkit/verity": [...prefix, process.execPath, library, data, hash("@imgkit/verity")],
+        veritysetup: [...prefix, "veritysetup", "format", ...all("veritysetup")],
+        "imgkit verity format": [...prefix, ...imgkit, "verity", "format", ...all("imgkit verity format")],
+        ...(roots === undefined ? { "@imgkit/verity": [...prefix, process.execPath, library, data, hash("@imgkit/verity")] } : {}),
       },
       {
-        before: (name) => rmSync(hash(name), { force: true }),
+        before(name) {
+          for (const path of written(name)) rmSync(path, { force: true });
+        },
         after(name) {
-          if (!readFileSync(hash(name)).equals(readFileSync(hash("veritysetup")))) throw new Error(`${name}: the hash file differs`);
+          const theirs = written("veritysetup");
+          written(name).forEach((path, i) => {
+            if (!readFileSync(path).equals(readFileSync(theirs[i]))) throw new Error(`${name}: ${i === 0 ? "the hash file" : "the parity"} differs`);
+          });
         },
       },
     );

@@ -3,7 +3,7 @@
 // degree below `roots` with the same syndromes as the whole codeword.
 
 import { codewordSize } from "./encode.ts";
-import { divide, multiply, power } from "./gf256.ts";
+import { divide, multiply, power, shift } from "./gf256.ts";
 
 /** A byte of a codeword that is wrong: what has to be added (XORed) to make it right. Positions count from the message's first byte. */
 export interface Correction {
@@ -36,11 +36,11 @@ export function decodeDifference(difference: Uint8Array, erasures: readonly numb
 }
 
 /** The polynomial at α^0, α^1, … α^(roots−1): all zero exactly for a codeword. */
-function syndromesOf(difference: Uint8Array): Uint8Array {
+export function syndromesOf(difference: Uint8Array): Uint8Array {
   const syndromes = new Uint8Array(difference.length);
   for (let j = 0; j < syndromes.length; j++) {
     let sum = 0;
-    for (let i = 0; i < difference.length; i++) sum = multiply(sum, power(j)) ^ (difference[i] as number);
+    for (let i = 0; i < difference.length; i++) sum = shift(sum, j) ^ (difference[i] as number);
     syndromes[j] = sum;
   }
   return syndromes;
@@ -86,9 +86,9 @@ function errorLocator(syndromes: Uint8Array, erasures: readonly number[]): Uint8
 function rootPositions(locator: Uint8Array, degree: number): readonly number[] | undefined {
   const positions: number[] = [];
   for (let position = 0; position < codewordSize && positions.length <= degree; position++) {
-    const inverse = codewordSize - locatorOf(position);
+    const inverse = (codewordSize - locatorOf(position)) % codewordSize;
     let sum = 0;
-    for (let i = degree; i >= 0; i--) sum = multiply(sum, power(inverse)) ^ (locator[i] as number);
+    for (let i = degree; i >= 0; i--) sum = shift(sum, inverse) ^ (locator[i] as number);
     if (sum === 0) positions.push(position);
   }
   return positions.length === degree ? positions : undefined;
@@ -104,21 +104,27 @@ function errorValues(syndromes: Uint8Array, locator: Uint8Array, positions: read
   const corrections: Correction[] = [];
   for (const position of positions) {
     const at = locatorOf(position);
-    const inverse = power(codewordSize - at);
+    const inverse = (codewordSize - at) % codewordSize;
+    const square = (2 * inverse) % codewordSize;
     let over = 0;
-    for (let i = degree - 1; i >= 0; i--) over = multiply(over, inverse) ^ (evaluator[i] as number);
-    // The derivative of a polynomial over a field of characteristic 2 has its odd powers alone.
+    for (let i = degree - 1; i >= 0; i--) over = shift(over, inverse) ^ (evaluator[i] as number);
+    // The derivative of a polynomial over a field of characteristic 2 has its odd powers alone: a polynomial in x².
     let under = 0;
-    for (let i = 1; i <= degree; i += 2) under ^= multiply(locator[i] as number, power((codewordSize - at) * (i - 1)));
+    for (let i = degree - 1 + (degree % 2); i >= 1; i -= 2) under = shift(under, square) ^ (locator[i] as number);
     if (under === 0) return undefined;
-    corrections.push({ position, value: multiply(power(at), divide(over, under)) });
+    corrections.push({ position, value: shift(divide(over, under), at) });
   }
   return corrections;
 }
 
 /** Whether the corrections have the syndromes that were found. */
 function explains(corrections: readonly Correction[], syndromes: Uint8Array): boolean {
-  return syndromes.every(
-    (syndrome, j) => corrections.reduce((sum, { position, value }) => sum ^ multiply(value, power(j * locatorOf(position))), 0) === syndrome,
-  );
+  const terms = corrections.map(({ value }) => value);
+  return syndromes.every((syndrome) => {
+    const sum = terms.reduce((all, term) => all ^ term, 0);
+    corrections.forEach(({ position }, i) => {
+      terms[i] = shift(terms[i] as number, locatorOf(position));
+    });
+    return sum === syndrome;
+  });
 }

@@ -25,6 +25,11 @@ export function multiply(a: number, b: number): number {
   return a === 0 || b === 0 ? 0 : (powers[(logarithms[a] as number) + (logarithms[b] as number)] as number);
 }
 
+/** value · α^exponent, for an exponent from 0 to 254. */
+export function shift(value: number, exponent: number): number {
+  return value === 0 ? 0 : (powers[(logarithms[value] as number) + exponent] as number);
+}
+
 /** a / b; b must not be zero. */
 export function divide(a: number, b: number): number {
   return a === 0 ? 0 : (powers[(logarithms[a] as number) + 255 - (logarithms[b] as number)] as number);

@@ -2,8 +2,14 @@
 
 import type { ByteSource } from "@imgkit/bytes";
 import type { MessageBlocks, Verdict } from "./blocks.ts";
-import { decodeDifference } from "./decode.ts";
+import { decodeDifference, syndromesOf } from "./decode.ts";
+import { locateCommon } from "./locate.ts";
 import { Columns, compareCodewords, type FecMessage, readPadded } from "./message.ts";
+
+// Codewords whose errors are looked for together: each gives an equation or more for the at most 23 unknowns.
+const enough = 64;
+// Decodings of a round in one repair that are tried for no better reason than that they might be right.
+const mostGuesses = 256;
 
 export class RoundRepair {
   readonly #message: FecMessage;
@@ -12,6 +18,7 @@ export class RoundRepair {
   readonly #write: (number: number, bytes: Uint8Array) => Promise<void>;
   readonly #columns: Columns;
   readonly #stored: Uint8Array;
+  #guesses = mostGuesses;
 
   constructor(message: FecMessage, blocks: MessageBlocks, parity: ByteSource, write: (number: number, bytes: Uint8Array) => Promise<void>) {
     this.#message = message;
@@ -24,22 +31,48 @@ export class RoundRepair {
 
   /**
    * Replaces every bad block of a round that can be had; returns whether none is left. Levels above `level` have been looked at.
-   * Blocks below may be wrong without our knowing: they are tried as erasures and as errors.
+   * Blocks below may be wrong without our knowing: they are tried as erasures, as errors, and where a burst or the codewords together place them.
    */
   async repair(round: number, level: number): Promise<boolean> {
     for (;;) {
       const verdicts = await this.#verdicts(round, level);
-      const bad = verdicts.flatMap((verdict, column) => (verdict === "bad" ? [column] : []));
+      const bad = columnsOf(verdicts, "bad");
       if (bad.length === 0) return true;
-      const suspects = verdicts.flatMap((verdict, column) => (verdict === "bad" || verdict === "suspect" ? [column] : []));
-      const attempts = [bad, ...(suspects.length > bad.length ? [suspects] : []), []];
       let progress = 0;
-      for (const erasures of attempts) {
-        if (progress === 0 && erasures.length <= this.#message.layout.roots) progress = await this.#attempt(round, bad, erasures);
+      for await (const erasures of this.#attempts(round, bad, columnsOf(verdicts, "suspect"))) {
+        progress = await this.#attempt(round, bad, erasures);
+        if (progress > 0) break;
       }
       // Each block that is right again is one erasure less for the others.
       if (progress === 0) return false;
     }
+  }
+
+  /** What may be taken for erasures, the likeliest first. */
+  async *#attempts(round: number, bad: readonly number[], suspects: readonly number[]): AsyncGenerator<readonly number[]> {
+    const { roots, columns } = this.#message.layout;
+    if (bad.length <= roots) yield bad;
+    if (suspects.length > 0 && bad.length + suspects.length <= roots) yield [...bad, ...suspects];
+    yield [];
+    if (bad.length >= roots) return;
+    const located = locateCommon(await this.#syndromes(round), bad);
+    if (located !== undefined && bad.length + located.length <= roots) yield [...bad, ...located.filter((column) => !bad.includes(column))];
+    if (suspects.length === 0) return;
+    // At the very limit nothing is left that tells the places: they are guessed, and the hash decides.
+    const [first = 0, last = 0] = [bad[0], bad.at(-1)];
+    for (let start = Math.max(0, last - roots + 1); start <= first && start + roots <= columns; start++) {
+      if (this.#guesses-- > 0) yield Array.from({ length: roots }, (_, i) => start + i);
+    }
+    if (bad.length === roots - 1) for (const suspect of suspects) if (this.#guesses-- > 0) yield [...bad, suspect];
+  }
+
+  /** Of so many codewords of a round that have errors as it takes to place these. */
+  async #syndromes(round: number): Promise<Uint8Array[]> {
+    const found: Uint8Array[] = [];
+    await this.#differences(round, (_, difference) => {
+      if (found.length < enough) found.push(syndromesOf(difference));
+    });
+    return found;
   }
 
   #number(round: number, column: number): number {
@@ -81,6 +114,16 @@ export class RoundRepair {
 
   /** Applies to `found`, blocks by column, what decoding says. */
   async #decode(round: number, erasures: readonly number[], found: ReadonlyMap<number, Uint8Array>): Promise<void> {
+    await this.#differences(round, (codeword, difference) => {
+      for (const { position, value } of decodeDifference(difference, erasures) ?? []) {
+        const bytes = found.get(position);
+        if (bytes !== undefined) bytes[codeword] = (bytes[codeword] as number) ^ value;
+      }
+    });
+  }
+
+  /** Calls `each` for the codewords of a round that do not fit their parity, counted from its first. */
+  async #differences(round: number, each: (codeword: number, difference: Uint8Array) => void): Promise<void> {
     const { blockSize, roots } = this.#message.layout;
     for (let at = 0; at < blockSize; at += this.#columns.width) {
       const first = round * blockSize + at;
@@ -88,12 +131,11 @@ export class RoundRepair {
       const computed = await this.#columns.parity(first, width);
       const stored = this.#stored.subarray(0, width * roots);
       await readPadded(this.#parity, stored, first * roots);
-      compareCodewords(computed, stored, roots, (w, difference) => {
-        for (const { position, value } of decodeDifference(difference, erasures) ?? []) {
-          const bytes = found.get(position);
-          if (bytes !== undefined) bytes[at + w] = (bytes[at + w] as number) ^ value;
-        }
-      });
+      compareCodewords(computed, stored, roots, (w, difference) => each(at + w, difference));
     }
   }
+}
+
+function columnsOf(verdicts: readonly Verdict[], wanted: Verdict): number[] {
+  return verdicts.flatMap((verdict, column) => (verdict === wanted ? [column] : []));
 }
