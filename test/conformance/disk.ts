@@ -1,4 +1,4 @@
-// erofs/1, fat/1, cpio/1, initrd/1, uki/1, disk/1, qcow2/1, vhd/1 and gce/1.
+// erofs/1, erofs-lz4/1, fat/1, cpio/1, initrd/1, uki/1, disk/1, qcow2/1, vhd/1 and gce/1.
 
 import { pseudoRandomBytes } from "../../fixtures/src/index.ts";
 import { type ByteSource, collect, decodeBase64, equalBytes, memorySource, toHex } from "../../packages/bytes/src/index.ts";
@@ -13,6 +13,7 @@ import {
   createUki,
   createVhd,
   type DiskOptions,
+  type ErofsCompression,
   type FatOptions,
   layoutDisk,
   readErofs,
@@ -43,16 +44,18 @@ const stretch = ({ seed, size }: Stretch) => memorySource(pseudoRandomBytes(seed
 const program = (base64: string) => memorySource(decodeBase64(base64));
 
 /** The image, and the tree that is read back from it. */
-export const erofs: Format = eachVector<TreeVector & { readonly epoch: number; readonly uuid: string; readonly volumeName: string }>(
-  async ({ nodes, size, sha256, ...options }) => {
+const erofsWith = (compression: ErofsCompression): Format =>
+  eachVector<TreeVector & { readonly epoch: number; readonly uuid: string; readonly volumeName?: string }>(async ({ nodes, size, sha256, ...options }) => {
     const tree = treeOf(nodes);
-    const image = await createErofs(tree, options);
+    const image = await createErofs(tree, { ...options, compression });
     return {
       found: { ...(await summaryOf(image)), differences: await differences(tree, await readErofs(image)) },
       expected: { size, sha256, differences: [] },
     };
-  },
-);
+  });
+
+export const erofs: Format = erofsWith("none");
+export const erofsLz4: Format = erofsWith("lz4");
 
 /** The file system, which its own reader finds nothing wrong with. */
 export const fat: Format = eachVector<TreeVector & { readonly options: FatOptions }>(async ({ nodes, options, size, sha256 }) => {

@@ -5,7 +5,7 @@ import { portableEngines } from "../../packages/oci/src/index.ts";
 import { createSimdEngine, portableEngine } from "../../packages/verity/src/index.ts";
 import type { Check, Engines, Format, Outcome, VectorFile } from "./check.ts";
 import { gzip, lz4 } from "./compress.ts";
-import { cpio, disk, erofs, fat, gce, initrd, qcow2, uki, vhd } from "./disk.ts";
+import { cpio, disk, erofs, erofsLz4, fat, gce, initrd, qcow2, uki, vhd } from "./disk.ts";
 import { artifact, oci } from "./oci.ts";
 import { authenticode, veritySig } from "./signatures.ts";
 import { lock, mtree, record, tar } from "./trees.ts";
@@ -25,6 +25,7 @@ const others: Readonly<Record<string, Format>> = {
   "authenticode-1.json": authenticode,
   "cpio-1.json": cpio,
   "erofs-1.json": erofs,
+  "erofs-lz4-1.json": erofsLz4,
   "fat-1.json": fat,
   "gce-1.json": gce,
   "gpt-1.json": gpt,

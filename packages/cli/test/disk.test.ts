@@ -212,7 +212,7 @@ describe("a ready image", () => {
   oracle("mkfs.erofs")("that is not read here is taken as it is, and boots with what is given", async () => {
     fs.mkdirSync(scratch.at("packed"));
     fs.writeFileSync(scratch.at("packed/big"), "compressible ".repeat(10_000));
-    execFileSync("mkfs.erofs", ["-zlz4", scratch.at("packed.erofs"), scratch.at("packed")], { stdio: "ignore" });
+    execFileSync("mkfs.erofs", ["-zlz4", "-Eztailpacking", scratch.at("packed.erofs"), scratch.at("packed")], { stdio: "ignore" });
     expect(json(await image(scratch.at("packed.erofs")))).toMatchObject({ fileSystem: "erofs", esp: null });
     const given = ["--kernel", scratch.at(`tree/${kernelPath}`), "--stub", scratch.at("tree/usr/lib/systemd/boot/efi/linuxx64.efi.stub")];
     expect(json(await image(scratch.at("packed.erofs"), ...given, ...initrd())).partitions).toHaveLength(3);

@@ -21,7 +21,7 @@ export type { ErofsExtent } from "./erofs/extents.ts";
 export { type ErofsFile, openErofsFile } from "./erofs/look-up.ts";
 export { type ProvenFile, proveFile, readProvenFile } from "./erofs/proof.ts";
 export { mapErofs, readErofs } from "./erofs/reader.ts";
-export { createErofs, type ErofsImage, type ErofsOptions } from "./erofs/writer.ts";
+export { createErofs, type ErofsCompression, type ErofsImage, type ErofsOptions } from "./erofs/writer.ts";
 export { DiskError, type DiskErrorCode } from "./errors.ts";
 export type { FatFinding, FatFindingCode } from "./fat/findings.ts";
 export { type FatContents, readFat } from "./fat/reader.ts";

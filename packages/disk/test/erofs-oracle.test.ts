@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type ByteSource, isZero, memorySource } from "@imgkit/bytes";
 import { createOutput, openFile } from "@imgkit/bytes/node";
@@ -224,25 +224,6 @@ describe("erofs/1 before the field's tools", () => {
     },
     timeout,
   );
-
-  oracle("mkfs.erofs")("images of mkfs.erofs with compressed or chunk-based files are refused by name", async () => {
-    const folder = scratch();
-    mkdirSync(join(folder, "tree"));
-    writeFileSync(join(folder, "tree", "big"), "compressible ".repeat(10_000));
-    const refusal = async (...args: string[]): Promise<unknown> => {
-      const file = join(folder, "image");
-      run("mkfs.erofs", ...args, file, join(folder, "tree"));
-      const source = openFile(file);
-      return readErofs(source)
-        .catch((error) => [error.code, error.message])
-        .finally(() => source.close());
-    };
-    const message = (names: RegExp) => ["EROFS_UNSUPPORTED", expect.stringMatching(names)];
-    expect(await refusal("-zlz4")).toEqual(message(/data are compressed/));
-    expect(await refusal("-zlz4hc", "-C65536")).toEqual(message(/field feature_incompat.*: compression settings or big clusters/));
-    expect(await refusal("--chunksize=4096")).toEqual(message(/field feature_incompat.*: chunk-based files/));
-    expect(await refusal("-zlz4", "-Eztailpacking")).toEqual(message(/compressed tails packed inline/));
-  });
 
   longTest()(
     "an inode of 65,536 names has them all once mounted",

@@ -10,6 +10,7 @@ import { materialise } from "../../../fixtures/src/index.node.ts";
 import { arbitraryTree, fixtureTree, pseudoRandomBytes } from "../../../fixtures/src/index.ts";
 import { oracle } from "../../../test/oracle.ts";
 import { createErofs, openErofsFile, proveFile, readProvenFile } from "../src/index.ts";
+import { edgeTree } from "./erofs-lz4-trees.ts";
 import { epoch, run, scratch, uuid } from "./helpers.ts";
 
 const long = process.env.IMGKIT_LONG === "1";
@@ -54,6 +55,10 @@ async function judge(tree: Tree, pair: VerityPair): Promise<void> {
 }
 
 describe("a proof of a file", () => {
+  test("of compressed files is made of their blocks and their index", async () => {
+    await judge(edgeTree(), await pairOf(await createErofs(edgeTree(), { epoch, uuid, compression: "lz4" })));
+  });
+
   test("of the fixture tree is made and read back by path, through links and directories of many blocks", async () => {
     const meta = { mode: 0o644, uid: 0, gid: 0, mtime: 0n, xattrs: noXattrs };
     const many = Array.from({ length: 400 }, (_, i): TreeNode => {

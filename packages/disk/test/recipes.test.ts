@@ -16,6 +16,7 @@ import { type DiskOptions, layoutDisk } from "../src/disk/layout.ts";
 import { writeDisk } from "../src/disk/write.ts";
 import { createErofs } from "../src/erofs/writer.ts";
 import { inMemory, rawFile, sparseSource } from "./container-helpers.ts";
+import { edgeTree } from "./erofs-lz4-trees.ts";
 import { epoch, save, scratch, uuid } from "./helpers.ts";
 import { makeKernel, makePe } from "./pe-helpers.ts";
 
@@ -109,22 +110,29 @@ describe("the recipes of docs/bytes", () => {
     );
   }
 
-  oracleRoot(
-    "fsck.erofs",
-    "mount",
-    "loop",
-    "tar-1.35",
-  )("erofs/1: GNU tar makes of the mounted image the tar that is made of the tree", async () => {
-    const folder = scratch();
-    const tar = gnuTar135() ?? ["tar"];
-    writeFileSync(join(folder, "tar"), `#!/bin/sh\nexec ${tar.join(" ")} "$@"\n`, { mode: 0o755 });
-    // What tar/1 leaves out by default: trusted.* and the labels of security modules.
-    const kept = (name: string): boolean => /^(user\.|security\.capability$|system\.posix_acl_)/.test(name);
-    const tree = fixtureTree().map((node) => ({ ...node, xattrs: new Map([...node.xattrs].filter(([name]) => kept(name))) }));
-    const image = await save(await createErofs(tree, { epoch, uuid }));
-    const state = nativeSha256.create();
-    for await (const bytes of writeTar(normaliseTimes(tree, epoch).tree, { epoch })) state.update(bytes);
-    const printed = shell(recipe("erofs-1.md"), folder, { IMAGE: image, EPOCH: String(epoch), TAR: join(folder, "tar") });
-    expect(printed.split("\n").at(-2)?.split(" ")[0]).toBe(toHex(state.digest()));
-  });
+  const images = [
+    ["erofs/1", "erofs-1.md", "none"],
+    ["erofs-lz4/1", "erofs-lz4-1.md", "lz4"],
+  ] as const;
+  for (const [format, page, compression] of images) {
+    oracleRoot(
+      "fsck.erofs",
+      "mount",
+      "loop",
+      "tar-1.35",
+    )(`${format}: GNU tar makes of the mounted image the tar that is made of the tree`, async () => {
+      const folder = scratch();
+      const tar = gnuTar135() ?? ["tar"];
+      writeFileSync(join(folder, "tar"), `#!/bin/sh\nexec ${tar.join(" ")} "$@"\n`, { mode: 0o755 });
+      // What tar/1 leaves out by default: trusted.* and the labels of security modules.
+      const kept = (name: string): boolean => /^(user\.|security\.capability$|system\.posix_acl_)/.test(name);
+      const fixture = fixtureTree().map((node) => ({ ...node, xattrs: new Map([...node.xattrs].filter(([name]) => kept(name))) }));
+      const tree = compression === "none" ? fixture : edgeTree();
+      const image = await save(await createErofs(tree, { epoch, uuid, compression }));
+      const state = nativeSha256.create();
+      for await (const bytes of writeTar(normaliseTimes(tree, epoch).tree, { epoch })) state.update(bytes);
+      const printed = shell(recipe(page), folder, { IMAGE: image, EPOCH: String(epoch), TAR: join(folder, "tar") });
+      expect(printed.split("\n").at(-2)?.split(" ")[0]).toBe(toHex(state.digest()));
+    });
+  }
 });

@@ -14,10 +14,15 @@ oracleRoot(
   "mount",
   "getfattr",
   "loop",
-)("each vector of erofs/1 is the tree that it describes to fsck.erofs and the kernel", async () => {
-  for (const { nodes, ...options } of load<{ uuid: string; volumeName: string }>("erofs-1.json")) {
-    const file = await save(await createErofs(treeOf(nodes), options));
-    run("fsck.erofs", file);
-    expect([options.name, await mountedTree(file, (found) => differences(treeOf(nodes), found))]).toEqual([options.name, []]);
+)("each vector of erofs/1 and erofs-lz4/1 is the tree that it describes to fsck.erofs and the kernel", async () => {
+  for (const [vectors, compression] of [
+    ["erofs-1.json", "none"],
+    ["erofs-lz4-1.json", "lz4"],
+  ] as const) {
+    for (const { nodes, ...options } of load<{ uuid: string }>(vectors)) {
+      const file = await save(await createErofs(treeOf(nodes), { ...options, compression }));
+      run("fsck.erofs", file);
+      expect([options.name, await mountedTree(file, (found) => differences(treeOf(nodes), found))]).toEqual([options.name, []]);
+    }
   }
 });

@@ -1,9 +1,10 @@
 // The bytes of an image's structures, from their places.
 
 import { crc32cRaw, encodeName } from "@imgkit/bytes";
-import type { InodeNode } from "@imgkit/core";
+import type { CompressedFile } from "./compress.ts";
 import { encodeDirectoryBlock } from "./directory.ts";
 import {
+  alignUp,
   BLOCK_BITS,
   BLOCK_SIZE,
   COMPAT_MTIME,
@@ -12,13 +13,17 @@ import {
   encodeDevice,
   extendedInode,
   fileTypes,
+  INCOMPAT_ZERO_PADDING,
   inodeFormat,
+  LAYOUT_COMPRESSED_FULL,
   LAYOUT_INLINE,
   LAYOUT_PLAIN,
   SUPER_MAGIC,
   SUPER_OFFSET,
   superBlock,
 } from "./format.ts";
+import { MAX_LZ4_DISTANCE } from "./format-lz4.ts";
+import { encodeFullIndex } from "./index-writer.ts";
 import { type ErofsLayout, NANOSECONDS, nidOf, type PlacedDirectory, type PlacedInode, SHARED_OFFSET } from "./layout.ts";
 import { encodeXattrs, xattrCount } from "./xattrs.ts";
 
@@ -52,8 +57,7 @@ export function encodeHead(layout: ErofsLayout, { epoch, uuid, volumeName }: Sup
     xattr_blkaddr: 0,
     uuid,
     volume_name: volumeName,
-    feature_incompat: 0,
-    available_compr_algs: 0,
+    ...compression(layout),
     extra_devices: 0,
     devt_slotoff: 0,
     dirblkbits: 0,
@@ -67,17 +71,23 @@ export function encodeHead(layout: ErofsLayout, { epoch, uuid, volumeName }: Sup
   return head;
 }
 
+// An image without compressed files is one that needs nothing to be read.
+function compression({ inodes }: ErofsLayout): { readonly feature_incompat: number; readonly available_compr_algs: number } {
+  if (inodes.every(({ compressed }) => compressed === undefined)) return { feature_incompat: 0, available_compr_algs: 0 };
+  return { feature_incompat: INCOMPAT_ZERO_PADDING, available_compr_algs: MAX_LZ4_DISTANCE };
+}
+
 /** An inode and its xattrs. */
 export function encodeInode(layout: ErofsLayout, inode: PlacedInode): Uint8Array {
   const { node, size } = inode;
   const bytes = new Uint8Array(inode.headSize);
   const xattrs = encodeXattrs(node.path, node.xattrs, layout.sharedXattrs.references(node));
   const common = {
-    i_format: inodeFormat(inode.extended, size > inode.blockBytes ? LAYOUT_INLINE : LAYOUT_PLAIN),
+    i_format: inodeFormat(inode.extended, dataLayout(inode)),
     i_xattr_icount: xattrCount(xattrs.length),
     i_mode: fileTypes[node.type].mode | node.mode,
     i_nlink: inode.nlink,
-    i_u: address(node, inode.blocksAt),
+    i_u: address(inode),
     i_ino: inode.ino,
     i_uid: node.uid,
     i_gid: node.gid,
@@ -97,9 +107,24 @@ function splitTime(mtime: bigint): { i_mtime: bigint; i_mtime_nsec: number } {
   return { i_mtime: BigInt.asUintN(64, (mtime - nanoseconds) / NANOSECONDS), i_mtime_nsec: Number(nanoseconds) };
 }
 
-function address(node: InodeNode, blocksAt: number): number {
+function dataLayout({ compressed, tailBytes }: PlacedInode): number {
+  if (compressed !== undefined) return LAYOUT_COMPRESSED_FULL;
+  return tailBytes > 0 ? LAYOUT_INLINE : LAYOUT_PLAIN;
+}
+
+/** i_u: the first block, the device, or the number of compressed blocks, whose places the index has. */
+function address({ node, compressed, blocksAt }: PlacedInode): number {
   if (node.type === "char" || node.type === "block") return encodeDevice(node.major, node.minor);
-  return node.type === "fifo" ? 0 : blocksAt / BLOCK_SIZE;
+  if (node.type === "fifo") return 0;
+  return compressed?.count ?? blocksAt / BLOCK_SIZE;
+}
+
+/** What follows a compressed inode: zeros up to a multiple of 8 bytes, then the index. */
+export function encodeIndex({ headSize, tailBytes, size, blocksAt }: PlacedInode, file: CompressedFile): Uint8Array {
+  const bytes = new Uint8Array(tailBytes);
+  const at = alignUp(headSize, 8) - headSize;
+  encodeFullIndex(bytes.subarray(at), file, size, blocksAt / BLOCK_SIZE);
+  return bytes;
 }
 
 /** The bytes `start` to `end` of a directory's data. */

@@ -1,8 +1,8 @@
 // EROFS, the enhanced read-only file system: its on-disk structures.
 //
-// Spec: Linux fs/erofs/erofs_fs.h and Documentation/filesystems/erofs.rst. Subset: one device, uncompressed; blocks of 4 KiB
-// are written (512 bytes to 64 KiB are read); compact and extended inodes, plain and inline data, inline xattrs (shared
-// ones are read). Names of fields are the kernel's. All numbers are little-endian.
+// Spec: Linux fs/erofs/erofs_fs.h and Documentation/filesystems/erofs.rst. Subset: one device; blocks of 4 KiB are written
+// (512 bytes to 64 KiB are read); compact and extended inodes, plain and inline data, inline and shared xattrs; LZ4 (its
+// structures are in format-lz4.ts). Names of fields are the kernel's. All numbers are little-endian.
 
 import { raw, type Struct, struct, u8, u16le, u32le, u64le } from "@imgkit/bytes";
 
@@ -21,12 +21,13 @@ export const SLOT_SIZE = 32;
 export const COMPAT_SB_CHKSUM = 0x1;
 export const COMPAT_MTIME = 0x2;
 
-/** feature_incompat bits that change nothing for uncompressed data. */
+/** feature_incompat: LZ4 data end with their physical cluster, zeros before them; without this bit, they begin with it. */
 export const INCOMPAT_ZERO_PADDING = 0x1;
+/** feature_incompat: the superblock names the algorithms; physical clusters may have several blocks. */
+export const INCOMPAT_COMPR_CFGS = 0x2;
 
 /** The other bits of feature_incompat, by name: what they stand for is not read here. Some bits have two meanings. */
 export const incompatNames: readonly (readonly [bit: number, name: string])[] = [
-  [0x2, "compression settings or big clusters"],
   [0x4, "chunk-based files"],
   [0x8, "a device table or a second compression head"],
   [0x10, "compressed tails packed inline"],
@@ -58,6 +59,7 @@ export interface SuperBlock {
   readonly uuid: Uint8Array;
   readonly volume_name: Uint8Array;
   readonly feature_incompat: number;
+  /** With COMPR_CFGS, a bit for each algorithm, of which 0 is LZ4; without it, the longest distance of LZ4 matches. */
   readonly available_compr_algs: number;
   readonly extra_devices: number;
   readonly devt_slotoff: number;
@@ -95,11 +97,15 @@ export const superBlock: Struct<SuperBlock> = struct("erofs_super_block", 128, {
 /** i_format: bit 0 is the inode's version, bits 1 to 3 its data layout. */
 export const FORMAT_EXTENDED = 1;
 export const LAYOUT_PLAIN = 0;
+/** Compressed, with an index entry of 8 bytes for each logical cluster. */
+export const LAYOUT_COMPRESSED_FULL = 1;
 /** The last, partial block follows the inode and its xattrs instead of standing in a block of its own. */
 export const LAYOUT_INLINE = 2;
+/** Compressed, with index entries of 4 or 2 bytes. */
+export const LAYOUT_COMPRESSED_COMPACT = 3;
 
-/** The layouts that are not read here, by name. */
-export const foreignLayouts: Readonly<Record<number, string>> = { 1: "compressed", 3: "compressed", 4: "chunk-based" };
+/** The layout that is not read here. */
+export const LAYOUT_CHUNKS = 4;
 
 export function inodeFormat(extended: boolean, layout: number): number {
   return (extended ? FORMAT_EXTENDED : 0) | (layout << 1);

@@ -1,85 +1,31 @@
-// Reads the structures of an EROFS image, bounds checked: what each offset and size of an image may be is decided here.
+// Reads the inodes of an EROFS image, bounds checked: what each offset and size of an image may be is decided here.
 
-import { type ByteRange, type ByteSource, crc32cRaw } from "@imgkit/bytes";
-import { DiskError, type DiskErrorCode } from "../errors.ts";
+import type { ByteRange, ByteSource } from "@imgkit/bytes";
+import { DiskError } from "../errors.ts";
 import {
-  COMPAT_SB_CHKSUM,
   compactInode,
   extendedInode,
   FORMAT_EXTENDED,
-  foreignLayouts,
-  INCOMPAT_ZERO_PADDING,
-  incompatNames,
+  LAYOUT_CHUNKS,
+  LAYOUT_COMPRESSED_COMPACT,
+  LAYOUT_COMPRESSED_FULL,
   LAYOUT_INLINE,
-  LAYOUT_PLAIN,
   SLOT_SIZE,
-  SUPER_MAGIC,
-  SUPER_OFFSET,
   type SuperBlock,
-  superBlock,
 } from "./format.ts";
+import { ADVISE_BIG_PCLUSTER_1, ADVISE_BIG_PCLUSTER_2, ADVISE_COMPACTED_2B, adviseNames, type MapHeader, mapHeader } from "./format-lz4.ts";
+import { compactIndexPlace, fullIndexPlace, type IndexPlace } from "./indexes.ts";
 import { NANOSECONDS } from "./layout.ts";
 import { xattrAreaSize } from "./xattrs.ts";
 
-export function corrupt(sentence: string, offset: number, facts: { field?: string; expected?: string; found?: string; path?: string } = {}): DiskError {
+export function corrupt(sentence: string, offset: number, facts: Facts = {}): DiskError {
   return new DiskError("EROFS_CORRUPT", sentence, { offset, ...facts });
 }
 
-/**
- * Decodes and checks the superblock of an image.
- * @throws DiskError EROFS_CORRUPT when it is none, its checksum is wrong or the image is shorter than it says; EROFS_UNSUPPORTED
- * for features not read here.
- */
-export async function readSuper(source: ByteSource): Promise<SuperBlock> {
-  const end = SUPER_OFFSET + superBlock.size;
-  if (source.size < end) throw corrupt("too short for an EROFS image", 0, { expected: `at least ${end} bytes`, found: `${source.size}` });
-  const values = superBlock.decode(await source.read(SUPER_OFFSET, end));
-  if (values.magic !== SUPER_MAGIC) {
-    throw corrupt("not an EROFS image", SUPER_OFFSET, { field: "magic", expected: `0x${SUPER_MAGIC.toString(16)}`, found: `0x${values.magic.toString(16)}` });
-  }
-  const only = (field: keyof SuperBlock, fits: boolean, expected: string, code: DiskErrorCode = "EROFS_UNSUPPORTED", names = ""): void => {
-    if (fits) return;
-    const sentence = code === "EROFS_CORRUPT" ? "an EROFS superblock that cannot be right" : "an EROFS image with a feature that is not read here";
-    throw new DiskError(code, sentence, {
-      offset: SUPER_OFFSET + superBlock.fields[field].at,
-      field,
-      expected,
-      found: `${values[field]}${names && `: ${names}`}`,
-    });
-  };
-  only("blkszbits", values.blkszbits >= 9 && values.blkszbits <= 16, "9 to 16");
-  only("feature_incompat", unread(values) === "", "0: no compression, chunks or other devices", "EROFS_UNSUPPORTED", unread(values));
-  only("extra_devices", values.extra_devices === 0, "0");
-  only("dirblkbits", values.dirblkbits === 0, "0");
-  only("blocks", values.blocks * 2 ** values.blkszbits <= source.size, `at most the file's ${source.size} bytes`, "EROFS_CORRUPT");
-  if (values.feature_compat & COMPAT_SB_CHKSUM) await checkSuper(source, values);
-  return values;
-}
+type Facts = { readonly field?: string; readonly expected?: string; readonly found?: string; readonly path?: string };
 
-/** The names of the features that an image has and that are not read here; empty when there are none. */
-function unread({ feature_incompat }: SuperBlock): string {
-  const names: string[] = [];
-  for (let bit = 1; bit <= 0x8000_0000; bit *= 2) {
-    if (bit === INCOMPAT_ZERO_PADDING || Math.floor(feature_incompat / bit) % 2 === 0) continue;
-    names.push(incompatNames.find(([known]) => known === bit)?.[1] ?? "a feature without a name here");
-  }
-  return names.join(", ");
-}
-
-async function checkSuper(source: ByteSource, { blkszbits, checksum }: SuperBlock): Promise<void> {
-  // The checksum covers the rest of the superblock's block; with blocks of 512 bytes that is one block from byte 1024 on.
-  const blockSize = 2 ** blkszbits;
-  const end = blockSize > SUPER_OFFSET ? blockSize : SUPER_OFFSET + blockSize;
-  const bytes = (await source.read(SUPER_OFFSET, Math.min(end, source.size))).slice();
-  bytes.fill(0, superBlock.fields.checksum.at, superBlock.fields.checksum.at + superBlock.fields.checksum.length);
-  const found = crc32cRaw(bytes, 0xffff_ffff);
-  if (found !== checksum) {
-    throw corrupt("the superblock's checksum is wrong", SUPER_OFFSET + superBlock.fields.checksum.at, {
-      field: "checksum",
-      expected: `0x${checksum.toString(16)}`,
-      found: `0x${found.toString(16)}`,
-    });
-  }
+export function unsupported(sentence: string, offset: number, facts: Facts = {}): DiskError {
+  return new DiskError("EROFS_UNSUPPORTED", sentence, { offset, ...facts });
 }
 
 /** An inode as it was found, checked against the image's bounds. Sizes and offsets in bytes. */
@@ -96,7 +42,14 @@ export interface FoundInode {
   readonly address: number;
   readonly xattrsAt: number;
   readonly xattrsSize: number;
-  readonly inline: boolean;
+  /** One of the four LAYOUT_… that are read here. */
+  readonly layout: number;
+  /** Of compressed data the index, its header included; empty otherwise. */
+  readonly index: IndexPlace;
+}
+
+export function isCompressed({ layout }: Pick<FoundInode, "layout">): boolean {
+  return layout === LAYOUT_COMPRESSED_FULL || layout === LAYOUT_COMPRESSED_COMPACT;
 }
 
 /** Where the data of an inode stand: in blocks, and behind it. Each may be empty. */
@@ -106,10 +59,10 @@ export interface DataPlaces {
   readonly tail: ByteRange;
 }
 
-/** The places that an inode claims for its data; whether they are inside the image is for the caller to check. */
-export function placesOf({ inline, size, address, xattrsAt, xattrsSize }: FoundInode, blockSize: number): DataPlaces {
+/** The places that an inode claims for its data that are not compressed; whether they are inside the image is for the caller to check. */
+export function placesOf({ layout, size, address, xattrsAt, xattrsSize }: FoundInode, blockSize: number): DataPlaces {
   // Inline are the bytes of the last block, even if it is a whole one.
-  const inBlocks = inline && size > 0 ? Math.floor((size - 1) / blockSize) * blockSize : size;
+  const inBlocks = layout === LAYOUT_INLINE && size > 0 ? Math.floor((size - 1) / blockSize) * blockSize : size;
   const start = address * blockSize;
   const tail = xattrsAt + xattrsSize;
   return { blocks: { start, end: start + inBlocks }, tail: { start: tail, end: tail + (size - inBlocks) } };
@@ -175,19 +128,15 @@ export class ImageReader {
       throw corrupt("an inode outside of the image", base, { field: "nid", expected: `an inode before byte ${this.size}`, found: String(nid) });
     }
     const head = compactInode.decode(await this.read(at, at + compactInode.size));
-    const layout = head.i_format >> 1;
-    if (layout !== LAYOUT_PLAIN && layout !== LAYOUT_INLINE) {
-      throw new DiskError("EROFS_UNSUPPORTED", `an inode whose data are ${foreignLayouts[layout] ?? "of an unknown layout"}`, {
-        offset: at,
-        field: "i_format",
-        expected: "layout 0 or 2",
-        found: `${layout}`,
-      });
+    const layout = (head.i_format >> 1) & 7;
+    if (layout > LAYOUT_COMPRESSED_COMPACT) {
+      const what = layout === LAYOUT_CHUNKS ? "chunk-based" : "of an unknown layout";
+      throw unsupported(`an inode whose data are ${what}`, at, { field: "i_format", expected: "layout 0 to 3", found: `${layout}` });
     }
     return (head.i_format & FORMAT_EXTENDED) === 0 ? this.#compact(at, head) : this.#extended(at);
   }
 
-  #compact(at: number, head: ReturnType<typeof compactInode.decode>): FoundInode {
+  #compact(at: number, head: ReturnType<typeof compactInode.decode>): Promise<FoundInode> {
     const { build_time, build_time_nsec } = this.values;
     const mtime = (BigInt.asIntN(64, build_time) + BigInt(head.i_mtime)) * NANOSECONDS + BigInt(build_time_nsec);
     return this.#found(at, compactInode.size, head, head.i_size, mtime);
@@ -195,15 +144,21 @@ export class ImageReader {
 
   async #extended(at: number): Promise<FoundInode> {
     const head = extendedInode.decode(await this.read(at, at + extendedInode.size));
-    if (head.i_size > BigInt(this.size))
-      throw corrupt("an inode larger than the image", at, { field: "i_size", expected: `at most ${this.size}`, found: String(head.i_size) });
+    // An index has at least two bytes for each block; which is exact is checked with the index.
+    const most = isCompressed({ layout: (head.i_format >> 1) & 7 }) ? Math.min((this.size / 2) * this.blockSize, Number.MAX_SAFE_INTEGER) : this.size;
+    if (head.i_size > BigInt(most))
+      throw corrupt("an inode larger than the image", at, { field: "i_size", expected: `at most ${most}`, found: String(head.i_size) });
     const mtime = BigInt.asIntN(64, head.i_mtime) * NANOSECONDS + BigInt(head.i_mtime_nsec);
     return this.#found(at, extendedInode.size, head, Number(head.i_size), mtime);
   }
 
-  #found(at: number, length: number, head: CommonInode, size: number, mtime: bigint): FoundInode {
+  async #found(at: number, length: number, head: CommonInode, size: number, mtime: bigint): Promise<FoundInode> {
     const xattrsSize = xattrAreaSize(head.i_xattr_icount);
     this.budget.spend(length + xattrsSize, at);
+    const layout = (head.i_format >> 1) & 7;
+    const end = at + length + xattrsSize;
+    const index = isCompressed({ layout }) ? await this.#index(layout, end, size, at) : { start: end, end };
+    this.budget.spend(index.end - index.start, at);
     return {
       at,
       mode: head.i_mode,
@@ -215,8 +170,36 @@ export class ImageReader {
       address: head.i_u,
       xattrsAt: at + length,
       xattrsSize,
-      inline: head.i_format >> 1 === LAYOUT_INLINE,
+      layout,
+      index,
     };
+  }
+
+  /** Where the index behind a compressed inode stands, after a look at its header. */
+  async #index(layout: number, inodeEnd: number, size: number, at: number): Promise<IndexPlace> {
+    const count = Math.ceil(size / this.blockSize);
+    const { start } = fullIndexPlace(inodeEnd, 0);
+    const header = mapHeader.decode(await this.read(start, start + mapHeader.size));
+    this.#checkMapHeader(header, layout, at);
+    const place = layout === LAYOUT_COMPRESSED_FULL ? fullIndexPlace(inodeEnd, count) : compactIndexPlace(inodeEnd, count, header.h_advise);
+    if (place.end > this.size)
+      throw corrupt("an index of compressed data outside of the image", at, { expected: `at most ${this.size}`, found: `${place.end}` });
+    return place;
+  }
+
+  #checkMapHeader({ h_advise, h_algorithmtype, h_clusterbits }: MapHeader, layout: number, at: number): void {
+    const only = (field: keyof MapHeader, fits: boolean, expected: string, found: string): void => {
+      if (!fits) throw unsupported("a compressed inode with a feature that is not read here", at, { field, expected, found });
+    };
+    const compact = layout === LAYOUT_COMPRESSED_COMPACT;
+    const advise = h_advise & ~(ADVISE_BIG_PCLUSTER_1 | ADVISE_BIG_PCLUSTER_2 | (compact ? ADVISE_COMPACTED_2B : 0));
+    const names = adviseNames.filter(([bit]) => advise & bit).map(([, name]) => name);
+    only("h_advise", advise === 0, "an index, and whole clusters", `${h_advise}: ${names.join(", ")}`);
+    only("h_algorithmtype", (h_algorithmtype & 15) === 0, "0: LZ4", `${h_algorithmtype}`);
+    only("h_clusterbits", h_clusterbits === 0, "0: logical clusters of one block", `${h_clusterbits}`);
+    const { blkszbits } = this.values;
+    const most = h_advise & ADVISE_COMPACTED_2B ? 12 : 14;
+    only("h_advise", !compact || blkszbits <= most, `blocks of at most ${2 ** most} bytes`, `${this.blockSize}`);
   }
 }
 

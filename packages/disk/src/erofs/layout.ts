@@ -2,15 +2,17 @@
 //
 //   block 0        the superblock at byte 1024; behind it, and in as many blocks as it takes, the shared xattrs
 //   metadata       the inodes in the Tree's order (best fit), each followed by its xattrs and, when it fits into one block
-//                  with them, by the last partial block of its data
+//                  with them, by the last partial block of its data; of a compressed file by its index
 //   directories    the other blocks of directories, in the Tree's order
-//   data           the other blocks of symlinks and files, in the Tree's order; those of identical files once
+//   data           the other blocks of symlinks and files, in the Tree's order; those of identical files once, unless compressed
 
 import { compareNames, encodeName } from "@imgkit/bytes";
 import { type DirectoryNode, type FileNode, type InodeNode, nameOf, parentOf, type Tree } from "@imgkit/core";
 import { DiskError } from "../errors.ts";
+import type { CompressedFile } from "./compress.ts";
 import { type DirectoryPlan, planDirectory } from "./directory.ts";
 import { alignUp, BLOCK_SIZE, compactInode, extendedInode, NULL_ADDR, SLOT_SIZE, SUPER_OFFSET, superBlock } from "./format.ts";
+import { fullIndexSize } from "./format-lz4.ts";
 import { type SharedXattrs, shareXattrs } from "./shared.ts";
 import { SlotAllocator } from "./slots.ts";
 import { encodeXattrs } from "./xattrs.ts";
@@ -26,8 +28,12 @@ export interface PlacedInode {
   size: number;
   /** Size of the inode and its xattrs. */
   headSize: number;
-  /** Bytes of data that stand in blocks of their own. The others, fewer than a block, follow the inode. */
+  /** How its data are compressed. */
+  compressed: CompressedFile | undefined;
+  /** Bytes of data that stand in blocks of their own, as they stand there. */
   blockBytes: number;
+  /** Bytes that follow inode and xattrs: the other data, fewer than a block, or the index of compressed ones and what aligns it. */
+  tailBytes: number;
   /** Where the inode stands, and the first of its blocks (NULL_ADDR × 4096 when it has none). */
   at: number;
   blocksAt: number;
@@ -62,13 +68,21 @@ const MAX_BLOCKS = 0xffff_fffe;
 /** Where the shared xattrs begin: right behind the superblock. */
 export const SHARED_OFFSET: number = SUPER_OFFSET + superBlock.size;
 
-/** Lays a tree out; `identical` is what `findIdentical` found. Seconds since 1970. */
-export function layoutTree(tree: Tree, epoch: bigint, identical: ReadonlyMap<FileNode, FileNode>): ErofsLayout {
+/** Lays a tree out; `identical` is what `findIdentical` found, `compressed` what became smaller. Seconds since 1970. */
+export function layoutTree(
+  tree: Tree,
+  epoch: bigint,
+  identical: ReadonlyMap<FileNode, FileNode>,
+  compressed: ReadonlyMap<FileNode, CompressedFile>,
+): ErofsLayout {
   const inodes = collectInodes(tree, epoch);
   const sharedXattrs = shareXattrs(tree, SHARED_OFFSET);
   const start = alignUp(SHARED_OFFSET + sharedXattrs.area.length, BLOCK_SIZE);
   const slots = new SlotAllocator(start);
-  for (const inode of inodes) place(inode, slots, sharedXattrs);
+  for (const inode of inodes) {
+    if (inode.node.type === "file") inode.compressed = compressed.get(inode.node);
+    place(inode, slots, sharedXattrs);
+  }
   const byNode = new Map<InodeNode, PlacedInode>(inodes.map((inode) => [inode.node, inode]));
   let at = slots.end;
   const giveBlocks = (wanted: (inode: PlacedInode) => boolean): void => {
@@ -76,7 +90,8 @@ export function layoutTree(tree: Tree, epoch: bigint, identical: ReadonlyMap<Fil
       if (inode.blockBytes === 0 || !wanted(inode)) continue;
       const twin = inode.node.type === "file" ? byNode.get(identical.get(inode.node) as InodeNode) : undefined;
       // With more xattrs, the rest of the same content may not fit behind the inode: then the twin has fewer blocks.
-      if (twin !== undefined && twin.blockBytes >= inode.blockBytes) {
+      // Compressed blocks of several inodes are a feature of its own, which Linux has since 6.1: here they are not shared.
+      if (twin !== undefined && twin.blockBytes >= inode.blockBytes && inode.compressed === undefined) {
         inode.blocksAt = twin.blocksAt;
         inode.shares = true;
         continue;
@@ -126,7 +141,8 @@ function collectInodes(tree: Tree, epoch: bigint): PlacedInode[] {
 
 function newInode(node: InodeNode, ino: number): PlacedInode {
   checkLimits(node);
-  const nowhere = { size: dataSize(node), extended: false, headSize: 0, blockBytes: 0, at: 0, blocksAt: NULL_ADDR * BLOCK_SIZE, shares: false };
+  const unplaced = { extended: false, headSize: 0, compressed: undefined, blockBytes: 0, tailBytes: 0, at: 0 };
+  const nowhere = { ...unplaced, size: dataSize(node), blocksAt: NULL_ADDR * BLOCK_SIZE, shares: false };
   if (node.type !== "directory") return { node, ino, nlink: 1, ...nowhere };
   const directory: PlacedDirectory = { node, ino, nlink: 2, ...nowhere, children: [], plan: { starts: [], size: 0 } };
   return directory;
@@ -174,10 +190,15 @@ function checkLimits(node: InodeNode): void {
 function place(inode: PlacedInode, slots: SlotAllocator, shared: SharedXattrs): void {
   const { node, size } = inode;
   inode.headSize = (inode.extended ? extendedInode : compactInode).size + encodeXattrs(node.path, node.xattrs, shared.references(node)).length;
-  const tail = size % BLOCK_SIZE;
-  const inline = inode.headSize + tail <= BLOCK_SIZE ? tail : 0;
-  inode.blockBytes = size - inline;
-  inode.at = slots.allocate(inode.headSize + inline);
+  if (inode.compressed === undefined) {
+    const rest = size % BLOCK_SIZE;
+    inode.tailBytes = inode.headSize + rest <= BLOCK_SIZE ? rest : 0;
+    inode.blockBytes = size - inode.tailBytes;
+  } else {
+    inode.tailBytes = alignUp(inode.headSize, 8) - inode.headSize + fullIndexSize(size);
+    inode.blockBytes = inode.compressed.count * BLOCK_SIZE;
+  }
+  inode.at = slots.allocate(inode.headSize + inode.tailBytes);
 }
 
 /** The number of an inode: its slot, counted from `metaBlock`. */

@@ -5,8 +5,9 @@ import { type ByteSource, compareNames, decodeName } from "@imgkit/bytes";
 import { DiskError } from "../errors.ts";
 import { type DecodedEntry, DirectoryDecoder } from "./directory.ts";
 import { type FileType, fileTypes } from "./format.ts";
-import { corrupt, type FoundInode, ImageReader, readSuper } from "./image.ts";
+import { corrupt, type FoundInode, ImageReader } from "./image.ts";
 import { Walk } from "./reader.ts";
+import { readSuper } from "./super.ts";
 
 /** A regular file of an image. */
 export interface ErofsFile {

@@ -1,20 +1,23 @@
-// Reads an EROFS image back into a Tree: what `createErofs` writes, and mkfs.erofs's images without compression. An image
+// Reads an EROFS image back into a Tree: what `createErofs` writes, and mkfs.erofs's images, also those compressed with LZ4. An image
 // is a stranger's bytes: every offset is checked, structures that overlap run out of a budget, no directory is entered
 // twice, and contents stay where they are until somebody reads them.
 
 import { type ByteRange, type ByteSource, concatSource, decodeName, sliceSource } from "@imgkit/bytes";
 import { joinPath, noXattrs, Tree, type TreeNode } from "@imgkit/core";
 import { DiskError } from "../errors.ts";
+import { CompressedReader } from "./compressed-reader.ts";
 import { type DecodedEntry, DirectoryDecoder } from "./directory.ts";
 import { type ErofsExtent, ExtentList } from "./extents.ts";
 import { decodeDevice, type FileType, fileTypes, NULL_ADDR, SUPER_OFFSET, xattrHeader } from "./format.ts";
-import { corrupt, type DataPlaces, type FoundInode, ImageReader, placesOf, readSuper } from "./image.ts";
+import { corrupt, type FoundInode, ImageReader, isCompressed, placesOf } from "./image.ts";
+import { readSuper } from "./super.ts";
 import { decodeXattr } from "./xattrs.ts";
 
 /**
  * The tree of an EROFS image; its contents are ranges of `source`.
  * @throws DiskError EROFS_CORRUPT, with offset and path, for an image whose structures contradict each other or lead outside of it;
- * EROFS_UNSUPPORTED for compression, chunks, further devices and sockets. CoreError for paths that no tree holds.
+ * EROFS_UNSUPPORTED for compression other than LZ4, packed tails, chunks, further devices and sockets. Contents
+ * throw both when they are read: compressed ones are looked at then. CoreError for paths that no tree holds.
  */
 export async function readErofs(source: ByteSource): Promise<Tree> {
   const walk = new Walk(new ImageReader(source, await readSuper(source)));
@@ -59,6 +62,7 @@ const noBytes = new Uint8Array(0);
 /** What reads the nodes of one image. */
 export class Walk {
   readonly #image: ImageReader;
+  readonly #compressed: CompressedReader;
   readonly #nodes: TreeNode[] = [];
   readonly #known = new Map<bigint, Known>();
   readonly #shared = new Map<number, SharedEntry>();
@@ -66,6 +70,7 @@ export class Walk {
 
   constructor(image: ImageReader) {
     this.#image = image;
+    this.#compressed = new CompressedReader(image);
   }
 
   async run(): Promise<TreeNode[]> {
@@ -86,7 +91,7 @@ export class Walk {
   }
 
   /** Where everything stands, after `run`; `tree` is what that has given. */
-  extents(tree: Tree): ErofsExtent[] {
+  async extents(tree: Tree): Promise<ErofsExtent[]> {
     const out = new ExtentList();
     // An inode goes by its first name in the Tree's order, not by the one that the walk met first.
     const firstName = ({ path }: Known): string => {
@@ -97,17 +102,25 @@ export class Walk {
     for (const { path } of tree) {
       const known = byName.get(path);
       if (known === undefined) continue;
-      const { blocks, tail } = this.#places(known);
-      out.add("inode", path, known.inode.at, tail.end);
-      if (blocks.start < blocks.end) out.addData(path, blocks.start, blocks.end);
+      const { blocks, end } = await this.#places(known);
+      out.add("inode", path, known.inode.at, end);
+      for (const range of blocks) out.addData(path, range.start, range.end);
     }
     for (const { start, end } of joined([...this.#shared.values()])) out.add("xattrs", "", start, end);
     return out.list();
   }
 
-  #places({ inode, type }: Known): DataPlaces {
+  /** The blocks of an inode, and where what stands behind it ends. */
+  async #places({ inode, type, path }: Known): Promise<{ readonly blocks: readonly ByteRange[]; readonly end: number }> {
+    const { blockSize } = this.#image;
+    if (isCompressed(inode)) {
+      const { blocks, sizes } = await this.#compressed.extents(inode, path);
+      const ranges = [...blocks].map((block, i) => ({ start: block * blockSize, end: (block + Math.abs(sizes[i] as number)) * blockSize }));
+      return { blocks: joined(ranges), end: inode.index.end };
+    }
     const hasData = type === "file" || type === "symlink" || type === "directory";
-    return placesOf(hasData ? inode : { ...inode, size: 0 }, this.#image.blockSize);
+    const { blocks, tail } = placesOf(hasData ? inode : { ...inode, size: 0 }, blockSize);
+    return { blocks: blocks.start < blocks.end ? [blocks] : [], end: tail.end };
   }
 
   async #readDirectory(directory: Directory): Promise<void> {
@@ -203,6 +216,7 @@ export class Walk {
 
   /** An inode's data where they stand: its blocks, and the rest behind the inode. */
   async #data(inode: FoundInode, path: string): Promise<ByteSource> {
+    if (isCompressed(inode)) return this.#compressed.content(inode, path);
     const { source, blockSize, size: imageSize } = this.#image;
     const { blocks, tail } = placesOf(inode, blockSize);
     if (blocks.start < blocks.end && inode.address === NULL_ADDR) throw corrupt("data without an address", inode.at, { path, field: "i_u" });
