@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { decodeDifference } from "../src/fec/decode.ts";
 import { encodeRows, parityTable } from "../src/fec/encode.ts";
+import { simdEncoder } from "../src/fec/simd.ts";
 import { buildFec, buildTree, type FecLayout, fecLayout, repairVerity, type VerityLayout, verifyFec } from "../src/index.ts";
 import { memoryTarget, noise, uuid } from "./sample.ts";
 
@@ -280,4 +281,18 @@ describe("refused", () => {
     const made = await make(3, 2);
     await expect(repaired({ ...made, rootHash: new Uint8Array(20) }, made.data, made.hash, made.parity)).rejects.toThrow(/wrong length/);
   });
+});
+
+test("WebAssembly and the table compute the same parity, with every number of roots", async () => {
+  for (let roots = 2; roots <= 24; roots++) {
+    const stride = 192;
+    const columns = roots % 3 === 0 ? 255 - roots : 255 - roots - roots * 5;
+    const rows = noise((255 - roots) * stride, roots);
+    const [ours, simd] = [new Uint8Array(128 * roots), new Uint8Array(128 * roots)];
+    encodeRows(parityTable(roots), rows, stride, columns, 128, ours);
+    const encoder = await simdEncoder(roots, rows.length);
+    encoder?.rows.set(rows);
+    encoder?.encode(stride, columns, 128, simd);
+    expect(Buffer.compare(ours, simd), `${roots} roots`).toBe(0);
+  }
 });

@@ -14,7 +14,7 @@ export interface BuildFecOptions {
  * @param hash the hash file, with the tree in it. Where it or the data are shorter than the layout says they read as zeros.
  */
 export async function buildFec(data: ByteSource, hash: ByteSource, layout: FecLayout, write: WriteAt, options: BuildFecOptions = {}): Promise<void> {
-  const columns = new Columns(new FecMessage(layout, data, hash));
+  const columns = await Columns.create(new FecMessage(layout, data, hash));
   const codewords = layout.rounds * layout.blockSize;
   for (let first = 0; first < codewords; first += columns.width) {
     const width = Math.min(columns.width, codewords - first);

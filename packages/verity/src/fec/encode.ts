@@ -8,7 +8,7 @@ export const minRoots = 2;
 export const maxRoots = 24;
 
 /** The generator's coefficients behind the leading 1, highest power first. */
-function generator(roots: number): Uint8Array {
+export function generator(roots: number): Uint8Array {
   let found = Uint8Array.of(1);
   for (let i = 0; i < roots; i++) {
     const next = new Uint8Array(found.length + 1);
@@ -43,7 +43,7 @@ export function parityTable(roots: number): ParityTable {
 /**
  * Computes the parity of codewords that stand beside each other. Byte i of codeword w is `rows[i * stride + w]` for i below `columns`,
  * and zero for the others up to 255 − roots; its parity goes to `out` from `w * roots`. `stride` and `width`, the number of codewords,
- * are multiples of 4. It also runs in worker threads, which get it as text: it uses nothing but its arguments and the language.
+ * are multiples of 4.
  */
 export function encodeRows({ roots, words, table }: ParityTable, rows: Uint8Array, stride: number, columns: number, width: number, out: Uint8Array): void {
   const zeros = 255 - roots - columns;

@@ -1,8 +1,9 @@
 // The message as one run of bytes, read in columns: what building, checking and repairing share.
 
 import type { ByteSource } from "@imgkit/bytes";
-import { encodeRows, type ParityTable, parityTable } from "./encode.ts";
+import { encodeRows, parityTable } from "./encode.ts";
 import type { FecLayout } from "./layout.ts";
+import { type RowEncoder, simdEncoder } from "./simd.ts";
 
 /** Fills `target` from byte `at` of a source; what lies past the source's end reads as zeros. */
 export function readPadded(source: ByteSource, target: Uint8Array, at: number): void | Promise<void> {
@@ -50,40 +51,51 @@ const spare = 64;
 // Of the message, at a time: 16 KiB of each column.
 const stripWidth = 16 * 1024;
 
+/** An encoder without WebAssembly. */
+function tableEncoder(roots: number, size: number): RowEncoder {
+  const table = parityTable(roots);
+  const rows = new Uint8Array(size);
+  return { rows, encode: (stride, columns, width, out) => encodeRows(table, rows, stride, columns, width, out) };
+}
+
 /** Computes the parity of codewords, a strip at a time. One buffer is used for all strips. */
 export class Columns {
   /** Codewords in a strip, at most. */
   readonly width: number;
   readonly #message: FecMessage;
-  readonly #table: ParityTable;
+  readonly #encoder: RowEncoder;
   readonly #stride: number;
-  readonly #rows: Uint8Array;
   readonly #parity: Uint8Array;
 
-  /** @param most of codewords in a strip. */
-  constructor(message: FecMessage, most: number = Number.POSITIVE_INFINITY) {
-    const { roots, blockSize, rounds, columns } = message.layout;
+  private constructor(message: FecMessage, width: number, encoder: RowEncoder) {
     this.#message = message;
-    this.#table = parityTable(roots);
-    this.width = Math.min(stripWidth, most, rounds * blockSize);
-    this.#stride = this.width + spare;
-    this.#rows = new Uint8Array(columns * this.#stride);
-    this.#parity = new Uint8Array(this.width * roots);
+    this.width = width;
+    this.#stride = width + spare;
+    this.#encoder = encoder;
+    this.#parity = new Uint8Array(width * message.layout.roots);
   }
 
-  /** The parity of the `width` codewords from `first` on, a multiple of 4. The array is used again. */
+  /** @param most of codewords in a strip. */
+  static async create(message: FecMessage, most: number = Number.POSITIVE_INFINITY): Promise<Columns> {
+    const { roots, blockSize, rounds, columns } = message.layout;
+    const width = Math.min(stripWidth, most, rounds * blockSize);
+    const size = columns * (width + spare);
+    return new Columns(message, width, (await simdEncoder(roots, size)) ?? tableEncoder(roots, size));
+  }
+
+  /** The parity of the `width` codewords from `first` on, a multiple of 64. The array is used again. */
   async parity(first: number, width: number): Promise<Uint8Array> {
     const { roots, columns, rounds, blockSize, dataSize, hashSize } = this.#message.layout;
     const length = rounds * blockSize;
     let used = 0;
     for (; used < columns && used * length + first < dataSize + hashSize; used++) {
-      const row = this.#rows.subarray(used * this.#stride, used * this.#stride + width);
+      const row = this.#encoder.rows.subarray(used * this.#stride, used * this.#stride + width);
       // Sources that need not wait are not waited for.
       const wait = this.#message.readInto(row, used * length + first);
       if (wait !== undefined) await wait;
     }
     const out = this.#parity.subarray(0, width * roots);
-    encodeRows(this.#table, this.#rows, this.#stride, used, width, out);
+    this.#encoder.encode(this.#stride, used, width, out);
     return out;
   }
 }

@@ -9,7 +9,7 @@ import { FindingList, type VerityFinding } from "../findings.ts";
 import type { VerityLayout } from "../layout.ts";
 import { MessageBlocks } from "./blocks.ts";
 import type { FecLayout } from "./layout.ts";
-import { FecMessage } from "./message.ts";
+import { Columns, FecMessage } from "./message.ts";
 import { RoundRepair } from "./round.ts";
 
 /** What is repaired: it reads as it was damaged, and then as what has been written. */
@@ -68,7 +68,7 @@ export async function repairVerity(
     await target.write(inData ? "data" : "hash", inData ? at : fec.hashStart + at - fec.dataSize, bytes);
     repaired[inData ? "data" : "tree"] += 1;
   };
-  const rounds = new RoundRepair(message, blocks, parity, write);
+  const rounds = new RoundRepair(message, await Columns.create(message, fec.blockSize), blocks, parity, write);
   const list = new FindingList(options.maxFindings ?? 10_000);
   for (let level = tree.levels.length - 1; level >= -1; level--) await repairLevel(level, { message, blocks, rounds, list, onProgress: options.onProgress });
   const findings = list.result();

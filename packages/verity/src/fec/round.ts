@@ -4,7 +4,7 @@ import type { ByteSource } from "@imgkit/bytes";
 import type { MessageBlocks, Verdict } from "./blocks.ts";
 import { decodeDifference, syndromesOf } from "./decode.ts";
 import { locateCommon } from "./locate.ts";
-import { Columns, compareCodewords, type FecMessage, readPadded } from "./message.ts";
+import { type Columns, compareCodewords, type FecMessage, readPadded } from "./message.ts";
 
 // Codewords whose errors are looked for together: each gives an equation or more for the at most 23 unknowns.
 const enough = 64;
@@ -20,12 +20,12 @@ export class RoundRepair {
   readonly #stored: Uint8Array;
   #guesses = mostGuesses;
 
-  constructor(message: FecMessage, blocks: MessageBlocks, parity: ByteSource, write: (number: number, bytes: Uint8Array) => Promise<void>) {
+  constructor(message: FecMessage, columns: Columns, blocks: MessageBlocks, parity: ByteSource, write: (number: number, bytes: Uint8Array) => Promise<void>) {
     this.#message = message;
     this.#blocks = blocks;
     this.#parity = parity;
     this.#write = write;
-    this.#columns = new Columns(message, message.layout.blockSize);
+    this.#columns = columns;
     this.#stored = new Uint8Array(this.#columns.width * message.layout.roots);
   }
 

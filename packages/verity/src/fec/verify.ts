@@ -43,7 +43,7 @@ export interface VerifyFecOptions extends BuildFecOptions {
  */
 export async function verifyFec(data: ByteSource, hash: ByteSource, parity: ByteSource, layout: FecLayout, options: VerifyFecOptions = {}): Promise<FecCheck> {
   const { roots, blockSize, rounds, size } = layout;
-  const columns = new Columns(new FecMessage(layout, data, hash));
+  const columns = await Columns.create(new FecMessage(layout, data, hash));
   const stored = new Uint8Array(columns.width * roots);
   const found = new RoundList(layout, options.maxFindings ?? 10_000);
   const codewords = rounds * blockSize;

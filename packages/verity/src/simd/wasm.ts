@@ -57,6 +57,9 @@ export const v128 = {
   splat: (value: number): Code => simd(0x0c, ...fourBytes(value), ...fourBytes(value), ...fourBytes(value), ...fourBytes(value)),
   /** Bytes picked from the two vectors on the stack: 0 to 15 from the first, 16 to 31 from the second. */
   shuffle: (lanes: Code): Code => simd(0x0d, ...lanes),
+  /** Bytes of the first vector on the stack, picked by the second: each below 16. */
+  swizzle: simd(0x0e) as Code,
+  and: simd(0x4e) as Code,
   xor: simd(0x51) as Code,
   or: simd(0x50) as Code,
   /** Of three vectors a, b, mask: the bits of a where the mask has ones, else of b. */
@@ -64,6 +67,8 @@ export const v128 = {
   shiftLeft: simd(0xab) as Code,
   shiftRight: simd(0xad) as Code,
   add: simd(0xae) as Code,
+  /** Each byte shifted to the right by the integer on the stack. */
+  shiftBytesRight: simd(0x6d) as Code,
 };
 
 const section = (id: number, content: Code): Code => join([id], u32(content.length), content);
