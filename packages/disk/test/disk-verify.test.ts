@@ -64,6 +64,13 @@ describe("a disk that was just written", () => {
   ] as const)("is verified: %s with sectors of %i bytes", async (arch, sectorSize) => {
     const { bytes, disk } = await diskOf(tree, { arch, sectorSize, seed: uuid });
     const result = await check(bytes, disk.rootHash);
+    const [data, verity] = disk.partitions as [DiskDescription["partitions"][number], DiskDescription["partitions"][number]];
+    // Behind the superblock's block the top, and behind that the level over the data.
+    const levels = [
+      { offset: verity.offset + 4096, size: 4096 },
+      { offset: verity.offset + 8192, size: verity.size - 8192 },
+    ];
+    const places = { data: { offset: data.offset, size: data.size }, levels };
     expect(result).toEqual({
       ok: true,
       findings: [],
@@ -71,7 +78,7 @@ describe("a disk that was just written", () => {
       sectorSize,
       diskGuid: disk.diskGuid,
       partitions: disk.partitions,
-      pairs: [{ typeName: `root-${arch}`, mountPoint: "/", data: 1, verity: 2, rootHash: disk.rootHash, ok: true }],
+      pairs: [{ typeName: `root-${arch}`, mountPoint: "/", data: 1, verity: 2, rootHash: disk.rootHash, ok: true, tree: places }],
       ukis: [],
       unprotected: [],
     });
