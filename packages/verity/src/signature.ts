@@ -2,7 +2,7 @@
 // a PKCS #7 signature of it, NUL behind it up to the end of the partition. Written as systemd-repart writes it; the PKCS #7 is
 // bytes here, made and judged by @imgkit/attest.
 
-import { type ByteSource, type ErrorFacts, fromHex, isZero, toHex } from "@imgkit/bytes";
+import { type ByteSource, decodeBase64, type ErrorFacts, encodeBase64, fromHex, isZero, toHex } from "@imgkit/bytes";
 import { VerityError } from "./errors.ts";
 
 /** What a verity signature partition says. */
@@ -33,7 +33,7 @@ export function encodeSignaturePartition({ rootHash, certificateFingerprint, sig
   if (signature.length === 0) throw bad({ field: "signature", expected: "a PKCS #7", found: "nothing" });
   const fingerprint = certificateFingerprint === undefined ? {} : { certificateFingerprint: toHex(ofFingerprint(certificateFingerprint)) };
   // The order of systemd-repart's fields, and its form: no white space.
-  const text = new TextEncoder().encode(JSON.stringify({ rootHash: toHex(rootHash), ...fingerprint, signature: toBase64(signature) }));
+  const text = new TextEncoder().encode(JSON.stringify({ rootHash: toHex(rootHash), ...fingerprint, signature: encodeBase64(signature) }));
   const room = size ?? Math.max(signaturePartitionSize, Math.ceil(text.length / step) * step);
   if (text.length > room || room > maxPartitionSize) {
     const expected = `at most ${Math.min(room, maxPartitionSize)} bytes of JSON and ${maxPartitionSize} of partition`;
@@ -124,17 +124,11 @@ function shown(value: unknown): string {
   return typeof value === "string" ? JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value) : "another value than a string";
 }
 
-function toBase64(bytes: Uint8Array): string {
-  let binary = "";
-  for (const byte of bytes) binary += String.fromCharCode(byte);
-  return btoa(binary);
-}
-
 function fromBase64(value: unknown): Uint8Array {
-  if (typeof value === "string" && value !== "" && /^[A-Za-z0-9+/]*={0,2}$/.test(value) && value.length % 4 === 0) {
-    const bytes = Uint8Array.from(atob(value), (c) => c.charCodeAt(0));
-    // Bits behind the last byte would be a second text of the same bytes.
-    if (toBase64(bytes) === value) return bytes;
+  try {
+    if (typeof value === "string" && value !== "") return decodeBase64(value);
+  } catch (cause) {
+    throw bad({ field: "signature", expected: "base64 with its padding", found: shown(value), cause });
   }
-  throw bad({ field: "signature", expected: "base64 with its padding", found: shown(value) });
+  throw bad({ field: "signature", expected: "base64 with its padding", found: value === "" ? "nothing" : shown(value) });
 }

@@ -4,10 +4,10 @@ import { type BuiltTree, layoutFor } from "./build.ts";
 import { copyData } from "./copy.node.ts";
 import { architectureTypes, partitionFlags, partitionTypeName, rootHashUuids } from "./discoverable.ts";
 import { VerityError } from "./errors.ts";
-import { addPartition, defaultAlignment, type GptUpdateOptions, gptUpdate, resizeTable, updatePartition } from "./gpt/edit.ts";
+import { type AppendedPartition, appendPartition } from "./gpt/append.ts";
+import { type GptUpdateOptions, gptUpdate } from "./gpt/edit.ts";
 import { type GptRead, readGpt } from "./gpt/read.ts";
 import type { GptPartition, GptTable } from "./gpt/table.ts";
-import { arraySectors } from "./gpt/table.ts";
 import { dmModCreate } from "./kernel.ts";
 import type { VerityLayout } from "./layout.ts";
 import type { VerityParams } from "./params.ts";
@@ -89,13 +89,12 @@ function planStamp(old: GptTable, options: StampOptions): Plan {
   if (taken.size < wanted.length)
     throw new VerityError("BAD_GPT", "a data partition is named twice", { field: "pairs", found: [...wanted.map((pair) => pair.data)].join(", ") });
   const pairs = wanted.map((pair: StampPair) => {
-    const before = table;
     const data = partitionOf(table, pair.data);
     const layout = layoutFor(sizeOf(data, table), { ...options, superblock: true, hashOffset: 0 });
     const existing = treePartition(table, data, pair, taken);
-    if (existing === undefined) table = withVerity(table, data, pair.verityType ?? verityTypeOf(data.type), layout);
+    let verity = existing?.number ?? 0;
+    if (existing === undefined) ({ table, number: verity } = withVerity(table, data, pair.verityType ?? verityTypeOf(data.type), layout));
     else if (sizeOf(existing, table) < layout.size) throw tooSmall(existing, layout, sizeOf(existing, table));
-    const verity = existing?.number ?? newest(before, table);
     taken.add(verity);
     return { data: data.number, verity, layout };
   });
@@ -151,7 +150,7 @@ function tooSmall(partition: GptPartition, layout: VerityLayout, found: number):
 }
 
 /** The table with a new partition behind all others; the disk grows by what it needs. */
-function withVerity(table: GptTable, data: GptPartition, type: string | undefined, layout: VerityLayout): GptTable {
+function withVerity(table: GptTable, data: GptPartition, type: string | undefined, layout: VerityLayout): AppendedPartition {
   if (type === undefined) {
     const hint = "Say the type of its verity partition.";
     throw new VerityError("BAD_GPT", `partition ${data.number} has a type that has no verity type`, { field: "type", found: data.type, hint });
@@ -161,21 +160,7 @@ function withVerity(table: GptTable, data: GptPartition, type: string | undefine
   let uuid = data.uuid;
   for (let n = 0; used.has(uuid); n++) uuid = `${data.uuid.slice(0, -4)}${n.toString(16).padStart(4, "0")}`;
   const added = { type, uuid, name: verityName(data), attributes: partitionFlags.readOnly, size: layout.size };
-  const end = Math.max(table.firstUsableLba - 1, ...table.partitions.map((p) => p.lastLba)) + 1;
-  const step = defaultAlignment / table.sectorSize;
-  const firstLba = Math.ceil(end / step) * step;
-  const lastLba = firstLba + Math.ceil(layout.size / table.sectorSize) - 1;
-  const needed = lastLba + 2 + arraySectors(table.entryCount, table.sectorSize);
-  // The disk may have grown already, and its table not yet.
-  const roomy = lastLba <= table.lastUsableLba ? table : resizeTable(table, Math.max(table.sectors, Math.ceil(needed / step) * step));
-  const grown = addPartition(roomy, added);
-  // Not in a hole between partitions: boot loaders of many boards stand there, with no entry of their own.
-  return updatePartition(grown, newest(table, grown), { firstLba, lastLba });
-}
-
-function newest(old: GptTable, table: GptTable): number {
-  const before = new Set(old.partitions.map((p) => p.number));
-  return Math.max(...table.partitions.map((p) => p.number).filter((n) => !before.has(n)));
+  return appendPartition(table, added);
 }
 
 async function writeStamped(disk: FileSource, output: OutputFile, read: GptRead, plan: Plan, options: StampOptions): Promise<StampResult> {
