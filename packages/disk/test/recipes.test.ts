@@ -39,6 +39,7 @@ describe("the recipes of docs/bytes", () => {
     ["arm64", "", {}],
     ["riscv64", "", {}],
     ["x86-64", ", with what boots and a var", { boot, empty: { var: 5 << 20 } }],
+    ["arm64", ", signed", { signRootHash: (rootHash) => ({ rootHash, signature: Uint8Array.of(0x30, 0) }) }],
   ];
   for (const [arch, more, options] of disks) {
     oracle(
@@ -54,14 +55,15 @@ describe("the recipes of docs/bytes", () => {
       output.commit();
       const ours = openFile(join(folder, "ours.raw"));
       for (const { typeName, offset, size } of disk.partitions) {
-        const file = { esp: "esp.img", [`root-${arch}`]: "root.img" }[typeName];
+        const file = { esp: "esp.img", [`root-${arch}`]: "root.img", [`root-${arch}-verity-sig`]: "sig.img" }[typeName];
         if (file !== undefined) await writeFileAtomic(join(folder, file), streamSource(sliceSource(ours, offset, offset + size)));
       }
       const state = nativeSha256.create();
       for await (const bytes of streamSource(ours)) state.update(bytes);
       ours.close();
-      const { data, verity } = architectureTypes[arch].root;
-      const env = { SEED: uuid, ROOT_TYPE: data, VERITY_TYPE: verity, ROOT_NAME: partitionTypeName(data) ?? "", VAR_SIZE: `${options.empty?.var ?? ""}` };
+      const { data, verity, veritySig } = architectureTypes[arch].root;
+      const types = { ROOT_TYPE: data, VERITY_TYPE: verity, SIG_TYPE: veritySig, ROOT_NAME: partitionTypeName(data) ?? "" };
+      const env = { SEED: uuid, ...types, VAR_SIZE: `${options.empty?.var ?? ""}` };
       const printed = shell(recipe("disk-1.md"), folder, env);
       expect(printed.split(" ")[0]).toBe(toHex(state.digest()));
     });

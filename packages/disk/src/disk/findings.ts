@@ -23,6 +23,8 @@ export type DiskFindingCode =
   | "NOT_COVERED"
   /** A salt, verity UUID or disk GUID that is not the one that the seed gives. */
   | "IDENTIFIER"
+  /** The signature of a root hash cannot be read, or is of another root hash than the partitions announce. */
+  | "SIGNATURE"
   /** The FAT of an EFI system partition is damaged. */
   | "ESP"
   /** The command line of a unified kernel image names another root hash than the disk's, or none. */

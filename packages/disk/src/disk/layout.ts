@@ -4,15 +4,24 @@
 //   1 MiB          the EFI system partition, when the disk is to boot
 //   next MiB       root: the file system, zeros up to a whole number of 4 KiB blocks
 //   next MiB       root-verity: superblock and hash tree
+//   next MiB       root-verity-sig: the signature of the root hash, when there is one
 //   next MiB       the same for usr and for opt, when they are split off
 //   next MiB       var and home, empty, when they are asked for
-//   end            backup entries and header; the disk's size is a whole number of MiB, or of another unit
+//   end            backup entries and header; the disk's size is a whole number of MiB
 //
 // A partition is exactly as long as what it holds. What lies between is zero.
 
 import type { ByteSource } from "@imgkit/bytes";
 import type { Tree } from "@imgkit/core";
-import { type Architecture, commonTypes, defaultVerityParams, type VerityLayout, verityLayout } from "@imgkit/verity";
+import {
+  type Architecture,
+  commonTypes,
+  defaultVerityParams,
+  type RootHashSignature,
+  signaturePartitionSize,
+  type VerityLayout,
+  verityLayout,
+} from "@imgkit/verity";
 import { alignUp } from "../erofs/format.ts";
 import { createErofs } from "../erofs/writer.ts";
 import { DiskError } from "../errors.ts";
@@ -37,15 +46,18 @@ export interface DiskOptions {
   readonly seed?: string;
   /** Bytes of a logical sector. Default 512. */
   readonly sectorSize?: 512 | 4096;
-  /** What the disk's size is a whole number of, in bytes, a multiple of MiB: more than the default, 1 MiB, for a cloud that wants whole GiB. */
-  readonly unit?: number;
   /** Folders of the tree that get a file system and a verity tree of their own. Default none; not for ready images. */
   readonly split?: readonly SplitFolder[];
   /** What the disk boots with. Default nothing: a disk without an EFI system partition. */
   readonly boot?: DiskBoot;
+  /** Signs the root hashes of root and usr, each into a partition of its own; opt has no type for one. Default: none is signed. */
+  readonly signRootHash?: SignRootHash;
   /** Sizes in bytes of empty partitions, whole MiB; the tree's etc/fstab has them made and mounted at boot. */
   readonly empty?: { readonly [name in EmptyPartition]?: number };
 }
+
+/** Makes the signature of a root hash. */
+export type SignRootHash = (rootHash: Uint8Array) => RootHashSignature | Promise<RootHashSignature>;
 
 /** A range of the disk, in bytes. */
 export interface DiskRange {
@@ -62,6 +74,8 @@ export interface DiskPair {
   readonly verity: VerityLayout;
   readonly data: DiskRange;
   readonly hash: DiskRange;
+  /** Of the partition with the signature of the root hash. */
+  readonly signature?: DiskRange;
 }
 
 export interface DiskLayout {
@@ -72,6 +86,7 @@ export interface DiskLayout {
   readonly esp: (EspPlan & { readonly range: DiskRange }) | undefined;
   /** The root first. */
   readonly pairs: readonly DiskPair[];
+  readonly signRootHash: SignRootHash | undefined;
   readonly empty: readonly { readonly name: EmptyPartition; readonly range: DiskRange }[];
   /** Size of the whole disk in bytes. */
   readonly size: number;
@@ -87,9 +102,7 @@ const backupSize = (sectorSize: number): number => 128 * 128 + sectorSize;
  * would pass 2^53 − 1 bytes. BytesError BAD_GUID for a bad seed.
  */
 export async function layoutDisk(input: DiskInput, options: DiskOptions): Promise<DiskLayout> {
-  const { arch, seed, sectorSize = 512, unit = MIB, split = [], boot } = options;
-  if (!Number.isSafeInteger(unit) || unit <= 0 || unit % MIB !== 0)
-    throw new DiskError("BAD_OPTION", "not a unit of a disk's size", { field: "unit", expected: "whole MiB, in bytes", found: `${unit}` });
+  const { arch, seed, sectorSize = 512, split = [], boot, signRootHash } = options;
   const types = pairTypes(arch);
   const identifiers = deriveIdentifiers(seed);
   const sizes = emptySizes(options);
@@ -106,12 +119,13 @@ export async function layoutDisk(input: DiskInput, options: DiskOptions): Promis
     const { dataBlockSize } = defaultVerityParams;
     const dataSize = alignUp(content.fileSystem.source.size, dataBlockSize);
     const verity = verityLayout({ ...defaultVerityParams, salt: identifiers.veritySalt, dataBlocks: dataSize / dataBlockSize });
-    return { ...content, verity, data: take(dataSize), hash: take(verity.size) };
+    const placed = { ...content, verity, data: take(dataSize), hash: take(verity.size) };
+    return signRootHash === undefined || content.types.veritySig === undefined ? placed : { ...placed, signature: take(signaturePartitionSize) };
   });
   const empty = sizes.map(([name, size]) => ({ name, range: take(size) }));
-  const size = alignUp(end + backupSize(sectorSize), unit);
+  const size = alignUp(end + backupSize(sectorSize), MIB);
   if (!Number.isSafeInteger(size)) throw new DiskError("DISK_LIMIT", "the disk would be too large", { expected: "at most 2^53 − 1 bytes", found: `${size}` });
-  return { arch, seed, sectorSize, identifiers, esp: espRange, pairs, empty, size };
+  return { arch, seed, sectorSize, identifiers, esp: espRange, pairs, signRootHash, empty, size };
 }
 
 function emptySizes({ empty = {} }: DiskOptions): (readonly [name: EmptyPartition, size: number])[] {

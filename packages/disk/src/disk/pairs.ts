@@ -3,10 +3,11 @@ import type { DiskFinding } from "./findings.ts";
 import type { MountPoint } from "./words.ts";
 import type { PartitionDescription } from "./write.ts";
 
-/** A data partition and the partition with its verity tree. */
+/** A data partition, the partition with its verity tree, and that with the signature of its root hash if there is one. */
 export interface PairedPartitions {
   readonly data: PartitionDescription;
   readonly verity: PartitionDescription;
+  readonly veritySig?: PartitionDescription;
 }
 
 /** Where the file system of a pair belongs. */
@@ -32,9 +33,10 @@ export function pairPartitions(partitions: readonly PartitionDescription[]): { p
   for (const typeName of typeNames) {
     const data = ofType(typeName);
     const verity = ofType(`${typeName}-verity`);
+    const signatures = ofType(`${typeName}-verity-sig`);
     for (let i = 0; i < Math.max(data.length, verity.length); i++) {
-      const [one, other] = [data[i], verity[i]];
-      if (one !== undefined && other !== undefined) pairs.push({ data: one, verity: other });
+      const [one, other, veritySig] = [data[i], verity[i], signatures[i]];
+      if (one !== undefined && other !== undefined) pairs.push({ data: one, verity: other, ...(veritySig === undefined ? {} : { veritySig }) });
       else if (one !== undefined) alone(one, `${typeName}-verity`);
       else if (other !== undefined) alone(other, typeName);
     }

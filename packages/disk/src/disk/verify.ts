@@ -25,6 +25,7 @@ import { checkProtectiveMbr } from "./mbr.ts";
 import { mountPointOf, type PairedPartitions, pairPartitions } from "./pairs.ts";
 import { type FoundUki, type HeldPair, verifyBoot } from "./verify-boot.ts";
 import { namePaths } from "./verify-paths.ts";
+import { checkSignature, type FoundSignature } from "./verify-signature.ts";
 import type { MountPoint } from "./words.ts";
 import type { PartitionDescription } from "./write.ts";
 import { firstNonZero } from "./zeros.ts";
@@ -53,6 +54,8 @@ export interface VerifiedPair {
   readonly rootHash: string;
   /** Nothing is wrong with the data and the tree. */
   readonly ok: boolean;
+  /** The signature of the root hash that is on the disk: of this root hash unless a finding says otherwise, by whomever. */
+  readonly signature?: FoundSignature;
   /** Where the superblock says that the parts are; undefined when it cannot be used. */
   readonly tree?: TreePlaces;
 }
@@ -111,7 +114,10 @@ export async function verifyDisk(source: ByteSource, options: VerifyDiskOptions 
     const mountPoint = mountPointOf(pair);
     heldPairs.push({ mountPoint, rootHash: held });
     const named = { typeName: pair.data.typeName, mountPoint, data: pair.data.number, verity: pair.verity.number, rootHash: toHex(held) };
-    pairs.push({ ...named, ok: found.findings.length === 0, ...(found.tree === undefined ? {} : { tree: found.tree }) });
+    const signed = pair.veritySig === undefined ? { findings: [] } : await checkSignature(pair.veritySig, partitionSource(source, pair.veritySig), held);
+    findings.push(...signed.findings);
+    const signature = signed.signature === undefined ? {} : { signature: signed.signature };
+    pairs.push({ ...named, ok: found.findings.length === 0, ...(found.tree === undefined ? {} : { tree: found.tree }), ...signature });
   }
   const boot = await verifyBoot(partitions, heldPairs, (partition) => partitionSource(source, partition));
   findings.push(...boot.findings);

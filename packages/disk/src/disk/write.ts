@@ -18,6 +18,7 @@ import type { EspDescription } from "./esp.ts";
 import type { FileSystemKind } from "./file-system.ts";
 import type { DiskLayout, DiskPair, DiskRange } from "./layout.ts";
 import { deriveUuids } from "./seed.ts";
+import { writeSignatures } from "./signatures.ts";
 import { rootHashWords } from "./words.ts";
 
 /** Where a disk is written to; `createOutput` of `@imgkit/bytes/node` is one. What is never written must read as zeros. */
@@ -59,6 +60,8 @@ export interface PairDescription {
   /** Numbers of its partitions. */
   readonly data: number;
   readonly verity: number;
+  /** Of the partition with the signature of the root hash, when it was signed. */
+  readonly veritySig?: number;
 }
 
 /** A disk that was written. JSON as it is. */
@@ -96,7 +99,8 @@ interface Sink {
 
 /**
  * Writes a disk. The target's size is set first; should anything fail, the caller throws the target away.
- * @throws what reading the file systems and writing to the target throw; DiskError CONTENT_CHANGED.
+ * @throws what reading the file systems, writing to the target and signing throw; DiskError CONTENT_CHANGED; VerityError TOO_LARGE for a signature
+ * that takes more than 16 KiB.
  */
 export async function writeDisk(layout: DiskLayout, target: DiskTarget, options: WriteDiskOptions = {}): Promise<DiskDescription> {
   const { sectorSize, size, pairs, identifiers } = layout;
@@ -111,16 +115,17 @@ export async function writeDisk(layout: DiskLayout, target: DiskTarget, options:
   }
   const esp = layout.esp === undefined ? undefined : await layout.esp.build(rootHashes, layout.esp.range.offset);
   if (esp !== undefined && layout.esp !== undefined) await copyContent(esp.image, layout.esp.range.offset, target);
+  await writeSignatures(layout, rootHashes, target);
   const [rootHash = new Uint8Array(0)] = rootHashes;
   const diskGuid = identifiers.diskGuid(rootHash);
   const { partitions, entries } = listPartitions(layout, rootHashes);
   const { primary, backup } = encodeGpt({ sectorSize, sectors: size / sectorSize, diskGuid, partitions: entries });
   await target.writeAt(backup.offset, backup.bytes);
   await target.writeAt(primary.offset, primary.bytes);
-  const first = layout.esp === undefined ? 1 : 2;
-  const described = pairs.map(({ mountPoint, fileSystem }, i): PairDescription => {
-    const data = first + 2 * i;
-    return { mountPoint, fileSystem: fileSystem.kind, rootHash: toHex(rootHashes[i] ?? rootHash), data, verity: data + 1 };
+  let next = layout.esp === undefined ? 1 : 2;
+  const described = pairs.map(({ mountPoint, fileSystem, signature }, i): PairDescription => {
+    const numbers = { data: next++, verity: next++, ...(signature === undefined ? {} : { veritySig: next++ }) };
+    return { mountPoint, fileSystem: fileSystem.kind, rootHash: toHex(rootHashes[i] ?? rootHash), ...numbers };
   });
   return {
     format: "disk/1",
@@ -230,10 +235,12 @@ function listPartitions(
     entries.push({ number, type, uuid, name, firstLba: offset / sectorSize, lastLba: (offset + size) / sectorSize - 1, attributes });
   };
   if (esp !== undefined) add(commonTypes.esp, deriveUuids(seed, commonTypes.esp).partition, "esp", esp.range, 0n);
-  pairs.forEach(({ types, data, hash }, i) => {
+  pairs.forEach(({ types, data, hash, signature }, i) => {
     const uuids = rootHashUuids(rootHashes[i] as Uint8Array);
     add(types.data, uuids.data, types.name, data, partitionFlags.readOnly);
     add(types.verity, uuids.verity, `${types.name}-verity`, hash, partitionFlags.readOnly);
+    if (signature !== undefined && types.veritySig !== undefined)
+      add(types.veritySig, deriveUuids(seed, types.veritySig).partition, `${types.name}-verity-sig`, signature, partitionFlags.readOnly);
   });
   for (const { name, range } of empty) add(commonTypes[name], deriveUuids(seed, commonTypes[name]).partition, name, range, 0n);
   return { partitions, entries };
