@@ -1,9 +1,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { ByteSource } from "@imgkit/bytes";
-import { statPath } from "@imgkit/bytes/node";
+import { openFile, statPath } from "@imgkit/bytes/node";
 import { splitLayoutReference } from "@imgkit/oci/node";
-import { openDiskFile } from "./disk-file.ts";
 import { CliError } from "./errors.ts";
 import { isImage } from "./images/source.ts";
 
@@ -15,7 +14,7 @@ export interface Target {
 }
 
 /**
- * Tells what stands behind X: an image (in a registry, a layout or an archive), a disk (raw, qcow2, VHD), else a tar.
+ * Tells what stands behind X: an image (in a registry, a layout or an archive), a disk, else a tar.
  * @throws CliError UNKNOWN_KIND for a folder that is no layout; BytesError NOT_FOUND.
  */
 export async function targetOf(spec: string): Promise<Target> {
@@ -27,9 +26,9 @@ export async function targetOf(spec: string): Promise<Target> {
       expected: "a tar, a disk, or a layout (with index.json and oci-layout)",
     });
   }
-  const file = await openDiskFile(spec);
+  const file = openFile(spec);
   try {
-    return { kind: file.format !== "raw" || (await looksLikeDisk(file.disk)) ? "disk" : "tar", path: spec };
+    return { kind: (await looksLikeDisk(file)) ? "disk" : "tar", path: spec };
   } finally {
     file.close();
   }
@@ -38,7 +37,7 @@ export async function targetOf(spec: string): Promise<Target> {
 const GPT_SIGNATURE = "EFI PART";
 
 /** Several signs, so that no single changed byte makes a disk look like something else: either GPT header, at either sector size, or the protective MBR. */
-export async function looksLikeDisk(source: ByteSource): Promise<boolean> {
+async function looksLikeDisk(source: ByteSource): Promise<boolean> {
   for (const sector of [512, 4096]) {
     for (const at of [sector, source.size - sector]) if ((await textAt(source, at, 8)) === GPT_SIGNATURE) return true;
   }

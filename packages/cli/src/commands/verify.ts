@@ -29,6 +29,7 @@ Examples:
   $ imgkit verify disk.raw --from bookworm.lock.json --root-hash $(cat root.hash)
   $ imgkit verify disk.raw --root-hash $(cat root.hash)
   $ imgkit verify disk.raw --root-hash $(cat root.hash) --html report.html
+  $ imgkit verify disk.raw --verity-cert verity.pem
   $ imgkit verify disk.raw --json | jq .findings`;
 
 export function addVerify(program: Command, context: Context): void {
@@ -41,6 +42,8 @@ export function addVerify(program: Command, context: Context): void {
     .argument("<x>", "a tar, an image (docker://REF, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE), a disk image, or with --mtree a directory")
     .option("--digest <sha256:hex>", "the digest, known from elsewhere, that the tar or the image's manifest must have")
     .option("--root-hash <hex>", "the root hash, known from elsewhere, that the disk must have")
+    .option("--verity-cert <file>", "a certificate, known from elsewhere, by whose key the disk's root hashes must be signed; the file may have several")
+    .option("--root-hash-signature <file>", "a signature of the disk's root hash in a file of its own, with --verity-cert")
     .option("--mtree <file>", "an mtree specification that the directory, the tar or the files of the disk must be as")
     .option("--seed <uuid>", "the seed that the disk was made with: without it the UUID in its verity superblock is taken as it is")
     .option(
@@ -95,7 +98,7 @@ async function isDisk(x: string, { as }: VerifyOptions): Promise<boolean> {
 async function writePage(path: string, target: string, kind: string, outcome: Outcome, options: VerifyOptions): Promise<void> {
   const { reportPage } = await import("@imgkit/attest");
   const { ok, anchor, findings, verified, unverified = [], disk } = outcome;
-  const anchored = [options.digest, options.rootHash, options.mtree, options.from].some((given) => given !== undefined);
+  const anchored = [options.digest, options.rootHash, options.verityCert, options.mtree, options.from].some((given) => given !== undefined);
   const page = reportPage({ target, kind, ok, anchor, anchored, findings, verified, unverified, ...(disk === undefined ? {} : { disk }) });
   await writeFileAtomic(path, [new TextEncoder().encode(page)]);
 }
@@ -126,10 +129,10 @@ function recompute(target: Target, from: readonly string[], options: VerifyOptio
   return target.kind === "disk" ? verifyFilesFrom(target.path, from, options, context, progress) : rebuild(target, from, options, context, progress);
 }
 
-function both(consistent: Outcome, again: Outcome, { digest, rootHash }: VerifyOptions): Outcome {
+function both(consistent: Outcome, again: Outcome, { digest, rootHash, verityCert }: VerifyOptions): Outcome {
   return {
     ok: again.ok,
-    anchor: digest === undefined && rootHash === undefined ? again.anchor : `${consistent.anchor}, and ${again.anchor}`,
+    anchor: digest === undefined && rootHash === undefined && verityCert === undefined ? again.anchor : `${consistent.anchor}, and ${again.anchor}`,
     findings: again.findings,
     verified: [...consistent.verified, ...again.verified],
     unverified: [...(consistent.unverified ?? []), ...(again.unverified ?? [])],
@@ -138,7 +141,9 @@ function both(consistent: Outcome, again: Outcome, { digest, rootHash }: VerifyO
   };
 }
 
-function checkOptions({ digest }: VerifyOptions): void {
+function checkOptions({ digest, rootHashSignature, verityCert }: VerifyOptions): void {
+  if (rootHashSignature !== undefined && verityCert === undefined)
+    throw new CliError("USAGE", "a signature and no certificate", { field: "--root-hash-signature", hint: "Give --verity-cert FILE." });
   if (digest !== undefined && !/^sha256:[0-9a-f]{64}$/.test(digest)) {
     throw new CliError("USAGE", "not a digest", { field: "--digest", expected: "sha256: and 64 lowercase hexadecimal digits", found: JSON.stringify(digest) });
   }
@@ -151,6 +156,7 @@ async function chosenTarget(x: string, { as }: VerifyOptions): Promise<Target> {
 
 function checkFor(target: Target, options: VerifyOptions): void {
   if (options.rootHash !== undefined && target.kind !== "disk") throw notFor("--root-hash", target, "a disk");
+  if (options.verityCert !== undefined && target.kind !== "disk") throw notFor("--verity-cert", target, "a disk");
   if (options.seed !== undefined && target.kind !== "disk") throw notFor("--seed", target, "a disk");
   if (options.digest !== undefined && target.kind === "disk") throw notFor("--digest", target, "a tar or a layout; a disk has --root-hash");
 }

@@ -13,8 +13,10 @@ import { startProgress } from "../progress.ts";
 import { writeRecord } from "../record.ts";
 import { findingLine } from "../report.ts";
 import { paramsOf } from "../verity-options.ts";
+import { addSignatureFileOptions, anchorOf, type SignatureFileOptions, verifySignatureFile } from "../verity-sign/verify.ts";
 import { addHashOptions, blocksOf, type HashOptions, placeOfTree, rootHashOf } from "../verity-tree.ts";
 import { addFecOptions, addRepair, type FecOptions, fecDocument, fecOf, parityLines, verifyParity } from "./verity-fec.ts";
+import { addVeritySign } from "./verity-sign.ts";
 import { addStamp } from "./verity-stamp.ts";
 
 // veritysetup's actions, flags and printed lines (veritysetup 2.6), with imgkit's exit codes. What veritysetup draws at random
@@ -25,7 +27,7 @@ interface FormatOptions extends HashOptions, FecOptions, RecordOptions {
   readonly seed: string;
 }
 
-interface VerifyOptions extends HashOptions, FecOptions {}
+interface VerifyOptions extends HashOptions, FecOptions, SignatureFileOptions {}
 
 export function addVerity(program: Command, context: Context): void {
   const verity = program
@@ -44,13 +46,13 @@ export function addVerity(program: Command, context: Context): void {
       .addHelpText("after", formatExamples)
       .action((data: string, hash: string, options: FormatOptions) => format(data, hash, options, context)),
   );
-  addFecOptions(action("verify"))
+  addSignatureFileOptions(addFecOptions(action("verify")))
     .summary("verify data against a root hash")
     .description("Verifies DATA and the tree in HASH against a root hash, and names every bad range. Exit code 1 when there is one.")
     .argument("<data>", "the data: a file or block device")
     .argument("<hash>", "the superblock and the tree")
     .argument("[roothash]", "in hexadecimal; or give --root-hash-file")
-    .addHelpText("after", "\nExample:\n  $ imgkit verity verify root.erofs root.verity $(cat root.hash)")
+    .addHelpText("after", verifyExamples)
     .action((data: string, hash: string, root: string | undefined, options: VerifyOptions) => verify(data, hash, root, options, context));
   action("dump")
     .summary("show a superblock")
@@ -66,7 +68,13 @@ export function addVerity(program: Command, context: Context): void {
     .action((data: string, options: FormatOptions) => root(data, options, context));
   addRepair(verity, context);
   addStamp(verity, context);
+  addVeritySign(verity, context);
 }
+
+const verifyExamples = `
+Examples:
+  $ imgkit verity verify root.erofs root.verity $(cat root.hash)
+  $ imgkit verity verify root.erofs root.verity $(cat root.hash) --root-hash-signature root.hash.p7s --cert verity.pem`;
 
 const formatExamples = `
 Examples:
@@ -130,21 +138,26 @@ const pageSizeWarning = `WARNING: Kernel cannot activate device if data block si
 async function verify(data: string, hash: string, root: string | undefined, options: VerifyOptions, context: Context): Promise<void> {
   const { io } = context;
   const rootHash = rootHashOf(root, options);
+  const signature = await verifySignatureFile(rootHash, options);
   const progress = startProgress(io, "verity verify", options.progress && !options.quiet);
   const check = await verifyVerityFiles(data, hash, rootHash, {
     ...placeOfTree(options),
     onProgress: (done, total) => progress.update(done, total),
   }).finally(() => progress.end());
   const parity = await verifyParity(data, hash, check.layout, options, io);
-  if (!check.ok || parity?.ok === false) context.outcome = exitCode.found;
+  if (!check.ok || parity?.ok === false || signature?.ok === false) context.outcome = exitCode.found;
   if (options.json) {
     const { ok, rootMatches, complete, findings } = check;
-    const document = { command: "verity verify", data, hashDevice: hash, rootHash: toHex(rootHash), ok: ok && parity?.ok !== false };
-    await printJson(io, { ...document, rootMatches, complete, findings, ...(parity === undefined ? {} : { fec: parity }) });
+    const all = ok && parity?.ok !== false && signature?.ok !== false;
+    const document = { command: "verity verify", data, hashDevice: hash, rootHash: toHex(rootHash), ok: all, anchor: anchorOf(signature) };
+    const more = { ...(parity === undefined ? {} : { fec: parity }), ...(signature === undefined ? {} : { signature }) };
+    await printJson(io, { ...document, rootMatches, complete, findings, ...more });
     return;
   }
   if (!check.ok) for (const line of failureLines(check)) io.stderr.write(`${line}\n`);
   if (parity !== undefined) for (const line of parityLines(parity, check.ok)) io.stderr.write(`${line}\n`);
+  if (signature?.ok === false) io.stderr.write(`imgkit: ${signature.problem}\n`);
+  if (signature?.ok && context.outcome === exitCode.done && !options.quiet) await printLine(io, `Verified against ${anchorOf(signature)}.`);
   if (context.outcome === exitCode.done && !options.quiet && (options.verbose || options.debug)) await printLine(io, "Command successful.");
 }
 

@@ -13,6 +13,15 @@ export interface SecureBootOptions {
   readonly secureBootExport?: string;
 }
 
+/** What signs the root hashes. */
+export interface VeritySignOptions {
+  readonly verityKey?: string;
+  readonly verityPassphraseFile?: string;
+  readonly verityCert?: string;
+  readonly veritySignature?: string;
+  readonly verityExport?: string;
+}
+
 /** What makes a disk boot. */
 export interface BootOptions extends SecureBootOptions {
   readonly arch: Architecture;
@@ -26,7 +35,7 @@ export interface BootOptions extends SecureBootOptions {
 }
 
 /** What is on a disk, and where. */
-export interface PartitionOptions extends BootOptions {
+export interface PartitionOptions extends BootOptions, VeritySignOptions {
   readonly seed?: string;
   readonly sectorSize: 512 | 4096;
   readonly split?: readonly SplitFolder[];
@@ -43,7 +52,12 @@ export function addPartitionOptions(command: Command): Command {
     .addOption(new Option("--sector-size <bytes>", "of the disk").argParser(parseSectorSize).default(512))
     .option("--split <folders>", "give usr, opt or both (usr,opt) a file system and a verity tree of their own", parseSplit)
     .option("--var <size>", "an empty partition for /var, such as 1G: systemd formats and mounts it at boot", parseSize)
-    .option("--home <size>", "the same for /home", parseSize);
+    .option("--home <size>", "the same for /home", parseSize)
+    .option("--verity-key <file>", "sign the root hashes of root and /usr with this RSA key, each into a partition of its own")
+    .option("--verity-passphrase-file <file>", "the passphrase of the key, on the first line")
+    .option("--verity-cert <file>", "the key's certificate; of a file with several all go along")
+    .option("--verity-export <file>", "write what is to be signed, for a key that is kept elsewhere: openssl dgst -sha256 -sign KEY FILE")
+    .option("--verity-signature <file>", "join the signature that was made elsewhere (imgkit verity attach does so on a ready disk)");
 }
 
 export function addBootOptions(command: Command): Command {

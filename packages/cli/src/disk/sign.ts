@@ -1,10 +1,11 @@
 import { type Certificate, imageToBeSigned, type RsaSigner, readCertificateFile, signImage } from "@imgkit/attest";
-import { rsaSigner, rsaVerifier } from "@imgkit/attest/node";
+import { rsaVerifier } from "@imgkit/attest/node";
 import type { ByteSource } from "@imgkit/bytes";
 import { nativeSha256, writeFileAtomic } from "@imgkit/bytes/node";
 import type { DiskBoot } from "@imgkit/disk";
 import { CliError } from "../errors.ts";
-import { type Inputs, readSmall } from "../uki/files.ts";
+import { keySigner } from "../keys.ts";
+import type { Inputs } from "../uki/files.ts";
 import type { SecureBootOptions } from "./options.ts";
 
 /** What signs the program of a disk, as the options say; undefined when nothing does. */
@@ -26,10 +27,7 @@ export function programSigner(options: SecureBootOptions, inputs: Inputs): DiskB
 }
 
 function signerOf({ secureBootKey, secureBootPassphraseFile, secureBootSignature }: SecureBootOptions, inputs: Inputs): RsaSigner | undefined {
-  if (secureBootKey !== undefined) {
-    const passphrase = secureBootPassphraseFile === undefined ? undefined : new TextDecoder().decode(readSmall(secureBootPassphraseFile)).split(/\r?\n/)[0];
-    return rsaSigner(readSmall(secureBootKey), passphrase);
-  }
+  if (secureBootKey !== undefined) return keySigner(secureBootKey, secureBootPassphraseFile);
   if (secureBootSignature === undefined) return undefined;
   const signature = inputs.read(secureBootSignature);
   return () => signature;

@@ -1,5 +1,5 @@
-import { attachSignature, type Certificate, imageToBeSigned, readCertificateFile, readSignedData, signImage } from "@imgkit/attest";
-import { rsaSigner, rsaVerifier } from "@imgkit/attest/node";
+import { attachSignature, type Certificate, imageToBeSigned, readSignedData, signImage } from "@imgkit/attest";
+import { rsaVerifier } from "@imgkit/attest/node";
 import { type ByteSource, toHex } from "@imgkit/bytes";
 import { nativeSha256, writeFileAtomic } from "@imgkit/bytes/node";
 import { authenticodeHash, readCertificates } from "@imgkit/disk";
@@ -7,9 +7,10 @@ import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { CliError } from "../errors.ts";
 import { printJson, printLine } from "../io.ts";
+import { certificatesOf, keySigner, signerDocument } from "../keys.ts";
 import { addOutputOptions, addRecordOption, type OutputOptions, type RecordOptions } from "../options.ts";
 import { pacedSource } from "../turns.ts";
-import { checkOutputs, createInputs, type Inputs, readSmall, type WriteOptions, writeImage } from "./files.ts";
+import { checkOutputs, createInputs, type Inputs, type WriteOptions, writeImage } from "./files.ts";
 
 interface SignOptions extends OutputOptions, RecordOptions {
   readonly key?: string;
@@ -85,7 +86,7 @@ async function sign(path: string, options: SignOptions, context: Context): Promi
   if (key === undefined || cert === undefined || output === undefined) {
     throw usage("sign needs --key, --cert and -o", "For a key that is elsewhere, give --export-digest FILE instead.");
   }
-  const signer = rsaSigner(readSmall(key), passphraseOf(options));
+  const signer = keySigner(key, options.passphraseFile);
   const write = { ...options, output };
   await withImage(path, write, "uki sign", context, async (image, inputs) => {
     const [certificate, ...chain] = inputs.certificates(cert);
@@ -114,11 +115,6 @@ function usage(sentence: string, hint: string): CliError {
   return new CliError("USAGE", sentence, { hint });
 }
 
-function passphraseOf({ passphraseFile }: SignOptions): string | undefined {
-  if (passphraseFile === undefined) return undefined;
-  return new TextDecoder().decode(readSmall(passphraseFile)).split(/\r?\n/)[0];
-}
-
 type SigningInputs = Inputs & { certificates(path: string): readonly [Certificate, ...Certificate[]] };
 
 async function withImage(
@@ -130,13 +126,13 @@ async function withImage(
 ): Promise<void> {
   checkOutputs(options, context);
   const inputs = createInputs();
-  const certificates: SigningInputs["certificates"] = (file) => readCertificateFile(inputs.read(file)) as readonly [Certificate, ...Certificate[]];
+  const certificates: SigningInputs["certificates"] = (file) => certificatesOf(inputs.read(file));
   try {
     const image = await job(pacedSource(inputs.open(path)), { ...inputs, certificates });
     const written = await writeImage(command, image, inputs, options, context);
     const signatures = await readCertificates(image);
     const last = readSignedData(signatures.at(-1)?.bytes ?? new Uint8Array());
-    const signer = last.signer === undefined ? undefined : { subject: last.signer.subject, fingerprint: `sha256:${last.signer.fingerprint}` };
+    const signer = last.signer === undefined ? undefined : signerDocument(last.signer);
     if (options.json) {
       const document = {
         command,

@@ -6,6 +6,8 @@ import type { TreeOptions } from "../tree-options.ts";
 export interface VerifyOptions extends TreeOptions, OutputOptions {
   readonly digest?: string;
   readonly rootHash?: string;
+  readonly verityCert?: string;
+  readonly rootHashSignature?: string;
   readonly seed?: string;
   readonly mtree?: string;
   readonly as?: Target["kind"];
