@@ -1,10 +1,11 @@
 // Shows a page in headless Chromium: for the tests and benchmarks of what runs in a browser.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
+import { root } from "./bootstrap.mjs";
 
 /** V8's flag, on x64: as on a CPU without SSE 4.1, where it has no 128-bit vectors for WebAssembly and refuses every module that uses them. */
 export const noVectors = "--no-enable-sse4-1";
@@ -73,8 +74,23 @@ async function bodyOf(request) {
   return Buffer.concat(chunks).toString();
 }
 
-/** A page that runs one module, /job.js, and says so when that does not load. */
+/** A page that runs one module, /job.js, and says so when that does not load; with `imports`, its names for other modules. */
 export function pageOf(imports = {}) {
   const failed = `fetch("/answer", { method: "POST", body: JSON.stringify({ error: "a module did not load" }) })`;
   return `<!doctype html><script type="importmap">${JSON.stringify({ imports })}</script><script type="module" src="/job.js" onerror='${failed}'></script>`;
+}
+
+const portable = ["bytes", "compress", "core", "disk", "oci", "verity"];
+
+/** The names of the packages as they are built, without a bundler, for `pageOf`. */
+export const builtImports = {
+  ...Object.fromEntries(portable.map((name) => [`@imgkit/${name}`, `/packages/${name}/dist/index.js`])),
+  "@noble/hashes/": "/noble/",
+};
+
+/** What of the packages as they are built a page asks for, or undefined. */
+export function builtModule(path) {
+  if (/^\/packages\/[a-z]+\/dist\/[a-z0-9/-]+\.js$/.test(path)) return readFileSync(join(root, path));
+  if (/^\/noble\/[a-z0-9_]+\.js$/.test(path)) return readFileSync(join(root, "packages/oci/node_modules/@noble/hashes", path.slice(7)));
+  return undefined;
 }

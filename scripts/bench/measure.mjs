@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { root } from "../bootstrap.mjs";
 
 /** How many runs count: RUNS, or five. */
-const runs = Number(process.env.RUNS ?? 5);
+export const runs = Number(process.env.RUNS ?? 5);
 // Before the first run: what the benchmark itself causes is not meant.
 const load = loadavg()[0];
 

@@ -3,7 +3,8 @@ import { rsaVerifier } from "../../packages/attest/src/index.node.ts";
 import { nodeEngines } from "../../packages/oci/src/index.node.ts";
 import { nativeEngine } from "../../packages/verity/src/index.node.ts";
 import type { Engines } from "./check.ts";
-import { checksOf, filesFor, portableEngineSets } from "./suite.ts";
+import { expectAnswers } from "./runtime.ts";
+import { answerAll, checksOf, filesFor, portableEngineSets } from "./suite.ts";
 import { vectorTexts } from "./vectors.ts";
 
 // Every published vector in this Node: with the portable engines, and with Node's own (OpenSSL, zlib, threads).
@@ -18,6 +19,20 @@ test("the portable engine, the one with WebAssembly's vectors, and Node's", () =
 
 test("a file of vectors that nothing checks is named", () => {
   expect(() => checksOf({ ...vectorTexts, "new-1.json": "{}" }, "new-1.json")).toThrow("fixtures/vectors/new-1.json: nothing checks it");
+});
+
+test("an answer of a runtime that is another, that fails or that is missing fails", async () => {
+  const { "tar-1.json": text = "" } = vectorTexts;
+  const texts = { "tar-1.json": text };
+  const answers = await answerAll(texts);
+  const whole = { vectors: true, answers };
+  expectAnswers(whole, ["noble", "wasm-simd"], texts);
+  const [first, ...others] = answers.noble ?? [];
+  for (const list of [others, [{ ...first, found: "other" }, ...others], [{ ...first, error: "failed" }, ...others]]) {
+    expect(() => expectAnswers({ ...whole, answers: { ...answers, noble: list as never } }, ["noble", "wasm-simd"], texts)).toThrow();
+  }
+  expect(() => expectAnswers(whole, ["noble"], texts)).toThrow();
+  expect(() => expectAnswers({ error: "no answer" }, ["noble"], texts)).toThrow();
 });
 
 describe.each(Object.keys(vectorTexts))("fixtures/vectors/%s", (file) => {

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { type Answers, checksOf, filesFor } from "./suite.ts";
+import { type Answers, checksOf, filesFor, type VectorTexts } from "./suite.ts";
 import { vectorTexts } from "./vectors.ts";
 
 /** What a runtime says: whether its WebAssembly has 128-bit vectors, and what came out of the suite, or why nothing did. */
@@ -25,11 +25,11 @@ const answer = (texts) => answerAll(texts).then((answers) => ({ vectors, answers
  * Holds a runtime's answers to the vectors: all of them, by these engines and no other. Only an engine with WebAssembly's vectors
  * shows that there are some: where "wasm-simd" is not among the engines, no module with vectors can have run.
  */
-export function expectAnswers({ vectors, answers = {}, error }: RuntimeAnswer, engines: readonly string[]): void {
+export function expectAnswers({ vectors, answers = {}, error }: RuntimeAnswer, engines: readonly string[], texts: VectorTexts = vectorTexts): void {
   expect(error).toBeUndefined();
   expect({ vectors, engines: Object.keys(answers) }).toEqual({ vectors: engines.includes("wasm-simd"), engines });
   for (const [name, list] of Object.entries(answers)) {
-    const wanted = filesFor(name, vectorTexts).flatMap((file) => checksOf(vectorTexts, file).map((check) => `${file}: ${check.name}`));
+    const wanted = filesFor(name, texts).flatMap((file) => checksOf(texts, file).map((check) => `${file}: ${check.name}`));
     expect(list.map((one) => `${one.file}: ${one.name}`)).toEqual(wanted);
     for (const { file, name: vector, ...one } of list)
       expect({ file, vector, found: one.found, error: one.error }).toEqual({ file, vector, found: one.expected });

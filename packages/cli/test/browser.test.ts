@@ -3,7 +3,7 @@ import fs from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect } from "vitest";
 import { writeFixtureTar } from "../../../fixtures/src/index.node.ts";
-import { askPage, pageOf } from "../../../scripts/chromium.mjs";
+import { askPage, builtImports, builtModule, pageOf } from "../../../scripts/chromium.mjs";
 import { long, oracle } from "../../../test/oracle.ts";
 import { epoch, here, json, Scratch } from "./cli.ts";
 
@@ -14,24 +14,16 @@ const scratch = new Scratch("browser");
 afterAll(() => scratch.remove());
 const browser = process.env.IMGKIT_LONG === "1" ? oracle("chromium") : long();
 
-const root = fileURLToPath(new URL("../../..", import.meta.url));
 const job = fileURLToPath(new URL("./browser/job.js", import.meta.url));
 const sha256 = (bytes: Uint8Array): string => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 
-const imports = {
-  ...Object.fromEntries(["bytes", "compress", "core", "disk", "oci", "verity"].map((name) => [`@imgkit/${name}`, `/packages/${name}/dist/index.js`])),
-  "@noble/hashes/": "/noble/",
-};
-
 /** What the page asks for, or undefined. */
 function resource(path: string): Uint8Array | string | undefined {
-  if (path === "/") return pageOf(imports);
+  if (path === "/") return pageOf(builtImports);
   if (path === "/job.json") return JSON.stringify({ epoch: Number(epoch[1]) });
   if (path === "/job.js") return fs.readFileSync(job);
   if (path === "/source.tar") return fs.readFileSync(scratch.at("source.tar"));
-  if (/^\/packages\/[a-z]+\/dist\/[a-z0-9/-]+\.js$/.test(path)) return fs.readFileSync(`${root}${path}`);
-  if (/^\/noble\/[a-z0-9_]+\.js$/.test(path)) return fs.readFileSync(`${root}/packages/oci/node_modules/@noble/hashes/${path.slice(7)}`);
-  return undefined;
+  return builtModule(path);
 }
 
 /** What a page has to come to: what the command makes here. */

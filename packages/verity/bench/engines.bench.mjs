@@ -1,6 +1,9 @@
-// `npm run bench engines`: the SHA-256 engines on 64 MiB of 4 KiB blocks with a salt of 32 bytes, in one thread of this process.
+// `npm run bench engines`: the SHA-256 engines on 64 MiB of 4 KiB blocks with a salt of 32 bytes, in one thread of this process, and in a
+// page of headless Chromium.
 
-import { conditions, interleave, report } from "../../../scripts/bench/measure.mjs";
+import { readFileSync } from "node:fs";
+import { conditions, interleave, report, runs } from "../../../scripts/bench/measure.mjs";
+import { askPage, builtImports, builtModule, pageOf } from "../../../scripts/chromium.mjs";
 import { createSimdEngine, portableEngine } from "../dist/index.js";
 import { nativeEngine } from "../dist/index.node.js";
 
@@ -21,4 +24,11 @@ const found = interleave(Object.fromEntries(engines.map((engine) => [engine.name
     if (Buffer.compare(digests[name], digests[portableEngine.name]) !== 0) throw new Error(`${name}: the digests differ`);
   },
 });
-report("64 MiB in blocks of 4 KiB", found, { "wasm-simd": [3, 4] });
+const targets = { "wasm-simd": [3, 4] };
+report("64 MiB in blocks of 4 KiB, in Node", found, targets);
+
+const resources = { "/": pageOf(builtImports), "/job.js": readFileSync(new URL("engines-page.mjs", import.meta.url)), "/job.json": JSON.stringify({ runs }) };
+const { error, ...seconds } = await askPage((path) => resources[path] ?? builtModule(path));
+if (error !== undefined) throw new Error(error);
+const figures = Object.entries(seconds).map(([name, walls]) => [name, walls.map((wall) => ({ wall, extra: {} }))]);
+report("64 MiB in blocks of 4 KiB, in Chromium", Object.fromEntries(figures), targets);
