@@ -146,6 +146,7 @@ describe("the page of a verification", () => {
     ["ROOT_HASH_NOT_ANNOUNCED", "partition UUIDs"],
     ["IDENTIFIER", "partition UUIDs"],
     ["NO_VERITY", "partition UUIDs"],
+    ["SIGNATURE", "signature"],
     ["SUPERBLOCK", "root hash"],
     ["ROOT_HASH", "root hash"],
     ["TREE", "tree"],
@@ -153,9 +154,14 @@ describe("the page of a verification", () => {
     ["DATA", "file system"],
     ["NOT_COVERED", "file system"],
   ] as [DiskFindingCode, string][])("%s breaks the link %s of the chain, and no other", (code, name) => {
-    const chain = chainOf({ ...disk, findings: [{ code, message: "m", offset: 0, length: 1 }] });
+    const chain = chainOf({ ...disk, findings: [{ code, message: "m", offset: 0, length: 1 }] }, false);
     expect(chain.filter(({ state }) => state === "broken").map((link) => link.name)).toEqual([name]);
     expect(chain.find((link) => link.name === "boot")?.state).toBe(name === "boot" ? "broken" : "absent");
+  });
+
+  test("the link of signatures is there where certificates were given", () => {
+    const links = (certified: boolean): string[] => chainOf(disk, certified).map(({ name }) => name);
+    expect(links(true).filter((name) => !links(false).includes(name))).toEqual(["signature"]);
   });
 
   test("without a disk there is a verdict and lists, for a layout or a tar", () => {

@@ -18,6 +18,8 @@ export interface ReportInput {
   readonly anchor: string;
   /** The anchor comes from elsewhere than from what was verified. Without that "verified" is not said. */
   readonly anchored: boolean;
+  /** Of a disk: root hashes were held to certificates that were given. */
+  readonly certified?: boolean;
   /** One line each: what was recomputed and is as claimed, what nothing is known about, what is wrong. */
   readonly verified: readonly string[];
   readonly unverified: readonly string[];
@@ -32,7 +34,12 @@ export function reportPage(input: ReportInput): string {
   const policy = { "http-equiv": "Content-Security-Policy", content: "default-src 'none'; style-src 'unsafe-inline'" };
   const head = `<meta charset="utf-8">${voidElement("meta", policy)}${voidElement("meta", { name: "viewport", content: "width=device-width" })}`;
   const title = render(element("title", {}, `${verdictOf(input)}: ${target}`));
-  const sections = [verdict(input), disk === undefined ? undefined : diskSections(disk), lists(input), disk === undefined ? undefined : recipe(target, disk)];
+  const sections = [
+    verdict(input),
+    disk === undefined ? undefined : diskSections(disk, input.certified === true),
+    lists(input),
+    disk === undefined ? undefined : recipe(target, disk),
+  ];
   const body = render(element("main", {}, sections));
   return `<!doctype html>\n<html lang="en"><head>${head}${title}<style>${style}</style></head>\n<body>${body}</body></html>\n`;
 }
@@ -66,10 +73,10 @@ function section(title: string, ...content: readonly Content[]): Markup {
   return element("section", {}, element("h2", {}, title), content);
 }
 
-function diskSections(disk: DiskVerification): Content {
+function diskSections(disk: DiskVerification, certified: boolean): Content {
   const { partitions, pairs, unprotected, findings } = disk;
   const words = { holds: "holds", broken: "broken", absent: "not there" };
-  const chain = chainOf(disk).map(({ name, claim, state, findings: against }) =>
+  const chain = chainOf(disk, certified).map(({ name, claim, state, findings: against }) =>
     element(
       "li",
       { class: state },

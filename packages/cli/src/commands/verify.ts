@@ -99,7 +99,8 @@ async function writePage(path: string, target: string, kind: string, outcome: Ou
   const { reportPage } = await import("@imgkit/attest");
   const { ok, anchor, findings, verified, unverified = [], disk } = outcome;
   const anchored = [options.digest, options.rootHash, options.verityCert, options.mtree, options.from].some((given) => given !== undefined);
-  const page = reportPage({ target, kind, ok, anchor, anchored, findings, verified, unverified, ...(disk === undefined ? {} : { disk }) });
+  const drawn = disk === undefined ? {} : { disk, certified: options.verityCert !== undefined };
+  const page = reportPage({ target, kind, ok, anchor, anchored, findings, verified, unverified, ...drawn });
   await writeFileAtomic(path, [new TextEncoder().encode(page)]);
 }
 
