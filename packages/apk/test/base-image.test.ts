@@ -89,3 +89,17 @@ test.each([
   const bad = parseApkoConfig({ contents: { baseimage: { image: "x", apkindex: "bad" } }, archs: ["x86_64"] }, "bad.yaml");
   await expect(buildApko(bad, { ...options(), fetcher: folderFetcher(folder), architecture: "x86_64" })).rejects.toThrow(cause);
 });
+
+test("a base whose /lib is a link to /usr/lib keeps it: the layer has the link, and no folder over it", async () => {
+  mkdirSync(join(folder, "merged/x86_64"), { recursive: true });
+  const below = entry("package-x", "x86_64", "S:1\nI:1", "Q1cs+Hlyu5sY+1mmwKPedcRWj8E24=", "").replace("D:pretend-baselayout", "D:");
+  const lib = async (text: string) => {
+    writeFileSync(join(folder, "merged/x86_64/APKINDEX"), text);
+    const on = parseApkoConfig({ contents: { baseimage: { image: "x", apkindex: "merged" } }, archs: ["x86_64"] }, "merged.yaml");
+    const built = await buildApko(on, { ...options(), fetcher: folderFetcher(folder), architecture: "x86_64" });
+    built.close();
+    return [built.tree.get("lib"), built.tree.get("lib/apk")];
+  };
+  expect(await lib(below.replace("p:\n", "p:merged-lib\n"))).toMatchObject([{ type: "symlink", target: "usr/lib" }, undefined]);
+  expect(await lib(below)).toMatchObject([{ type: "directory" }, { type: "symlink", target: "../usr/lib/apk" }]);
+});

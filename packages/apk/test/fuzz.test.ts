@@ -86,7 +86,7 @@ test("any members are a package that is installed whole, or are refused", async 
       const isWhole = await isTaken(async () => {
         const apk = await openApk(memorySource(new Uint8Array(Buffer.concat([first, second]))), { name: "a.apk", gunzip: nodeGunzip });
         await checkData(apk, "a.apk");
-        const root = new Root(0);
+        const root = new Root();
         root.put({ type: "directory", ...root.meta("", 0o755) });
         await installFiles(root, apk.info, memorySource(new Uint8Array(change(data, inData))), "a.apk");
         for (const { path } of root.tree()) expect(path.split("/")).not.toContain("..");

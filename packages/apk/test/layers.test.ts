@@ -178,6 +178,63 @@ describe("a configuration with layering", () => {
   });
 });
 
+// By hand, from apko's pkg/tarfs: what is created has no time, a link that of its folder, and a file that is written again keeps its own.
+test("times are apko's: 0 for what no package brings, whatever the epoch", async () => {
+  const signer = makeSigner("times.rsa.pub");
+  writeFileSync(join(folder, "times.rsa.pub"), signer.pem);
+  mkdirSync(join(folder, "times/x86_64"), { recursive: true });
+  const { bytes, checksum } = makeApk({
+    name: "busybox",
+    signer,
+    time: 500,
+    files: {
+      "etc/": "",
+      "etc/passwd": "",
+      "etc/busybox-paths.d/": "",
+      "etc/busybox-paths.d/busybox": "/sbin/init\n",
+      "etc/ssl/": "",
+      "etc/ssl/certs/": "",
+      "etc/ssl/certs/ca-certificates.crt": "c",
+      "bin/": "",
+      "bin/busybox": "b",
+    },
+    change: (t) => t.replace(/depend = .*\n/g, ""),
+  });
+  writeFileSync(join(folder, "times/x86_64/busybox-1.0-r0.apk"), bytes);
+  writeFileSync(join(folder, "times/x86_64/APKINDEX.tar.gz"), signed(indexFile([entry({ name: "busybox", checksum })]), signer));
+  const config = parseApkoConfig(
+    {
+      contents: { keyring: ["times.rsa.pub"], repositories: ["times"], packages: ["busybox"] },
+      archs: ["x86_64"],
+      accounts: { users: [{ username: "app", uid: 1000 }], groups: [{ groupname: "app", gid: 1000 }] },
+      paths: [
+        { path: "/etc/link", type: "symlink", source: "passwd", permissions: 0o644 },
+        { path: "/srv/link", type: "symlink", source: "/etc/link", permissions: 0o644 },
+      ],
+    },
+    "apko.yaml",
+  );
+  const built = await buildApko(config, options(folder, { epoch: 1000 }));
+  const times = Object.fromEntries([...built.tree].map(({ path, mtime }) => [path, Number(mtime / 1_000_000_000n)]));
+  expect(times).toMatchObject({
+    "etc/passwd": 500,
+    "etc/group": 0,
+    "etc/apko.json": 0,
+    "etc/link": 500,
+    "srv/link": 0,
+    "home/app": 0,
+    sbin: 500,
+    "sbin/init": 500,
+    "dev/null": 0,
+    "usr/lib/apk/db/installed": 0,
+    "etc/ssl/certs/.ca-certificates.crt.sha256": 1000,
+  });
+  const scripts = built.tree.get("usr/lib/apk/db/scripts.tar");
+  const { nodes } = await readTarEntries(scripts?.type === "file" ? scripts.content : memorySource(new Uint8Array()), { name: "scripts" });
+  expect(nodes.map(({ mtime }) => mtime)).toEqual([1000n * 1_000_000_000n]);
+  built.close();
+});
+
 withRealData("apko's own example with layering: the layers of its two packages, and names of owners from the whole", async () => {
   const config = parseApkoConfig(
     {

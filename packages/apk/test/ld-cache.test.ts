@@ -43,7 +43,7 @@ function library(soname: string | undefined, { machine = 62, type = 3 } = {}): U
 }
 
 function makeRoot(files: Readonly<Record<string, string | Uint8Array>>, links: Readonly<Record<string, string>> = {}): Root {
-  const root = new Root(0);
+  const root = new Root();
   root.put({ type: "directory", ...root.meta("", 0o755) });
   root.folder("etc");
   for (const [path, target] of Object.entries(links)) {

@@ -40,9 +40,16 @@ export function makeBase(root: Root, architecture: string, world: readonly strin
   for (const [name, pem] of keys) root.file(`etc/apk/keys/${name}`, pem);
 }
 
-/** Where apk-tools looks for the database by its old name. */
-export function linkDatabase(root: Root): void {
+/**
+ * Where apk-tools looks for the database by its old name. `merged`: some package, which may be in the image below, has /lib for a link to /usr/lib;
+ * a folder would hide that.
+ */
+export function linkDatabase(root: Root, merged: boolean): void {
   if (root.resolve("lib/apk") === "usr/lib/apk") return;
+  if (merged && root.get("lib") === undefined) {
+    root.symlink("lib", "usr/lib");
+    return;
+  }
   root.folder("lib");
   if (root.get("lib/apk") !== undefined) throw new ApkError("FILE_CONFLICT", "a package brings its own database", { path: "lib/apk" });
   root.symlink("lib/apk", "../usr/lib/apk");

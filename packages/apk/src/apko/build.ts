@@ -26,7 +26,7 @@ import { type Plan, type PlannedPackage, type PlanOptions, planFromLock, planFro
 export interface ApkoBuildOptions extends PlanOptions {
   /** By any of its names. */
   readonly architecture: string;
-  /** Seconds since 1970: the time of what no package brings, and of scripts in the database. */
+  /** Seconds since 1970: the time of certificates' checksums, and of scripts in the database. What else no package brings has the time 0, as apko has it. */
   readonly epoch: number;
   /** Added to the configuration's. */
   readonly annotations?: Readonly<Record<string, string>>;
@@ -84,6 +84,8 @@ interface Brought {
 
 class Builder {
   readonly root: Root;
+  /** Nanoseconds since 1970. */
+  readonly #built: bigint;
   readonly #options: ApkoBuildOptions;
   readonly #spools: OpenedFile[] = [];
   readonly #brought: Brought[] = [];
@@ -94,7 +96,8 @@ class Builder {
   constructor(options: ApkoBuildOptions, base: readonly InstalledPackage[]) {
     this.#options = options;
     this.#base = base;
-    this.root = new Root(options.epoch);
+    this.root = new Root();
+    this.#built = BigInt(options.epoch) * 1_000_000_000n;
   }
 
   close(): void {
@@ -129,7 +132,7 @@ class Builder {
       const content = await node.content.read(0, node.content.size);
       // The checksum may hold slashes, which makes no folders here.
       const path = `${info.name}-${info.version}.${checksum}${node.path}`;
-      this.#scripts.push({ type: "file", ...this.root.meta(path, node.mode), content: memorySource(content.slice()) });
+      this.#scripts.push({ type: "file", ...this.root.meta(path, node.mode, this.#built), content: memorySource(content.slice()) });
     }
     for (const trigger of info.triggers) this.#triggers += `${checksum} ${trigger}\n`;
   }
@@ -146,13 +149,16 @@ class Builder {
     root.file(DATABASE, [...this.#base, ...installed].map(({ entry }) => entry).join(""));
     root.file("usr/lib/apk/db/triggers", this.#triggers);
     root.file("usr/lib/apk/db/scripts.tar", await collect(writeGoTar(this.#scripts)));
-    linkDatabase(root);
+    linkDatabase(
+      root,
+      [...this.#base, ...installed].some(({ info }) => info.provides.includes("merged-lib")),
+    );
     // The accounts of a base image are its own.
     const runAs = given.contents.baseImage === undefined ? await addAccounts(root, given) : undefined;
     const config: ApkoConfig = runAs === undefined ? given : { ...given, accounts: { ...given.accounts, runAs } };
     root.file("etc/apko.json", apkoJson(config, architecture), 0o444);
     changePaths(root, config.paths);
-    await writeBundleChecksums(root);
+    await writeBundleChecksums(root, this.#built);
     const packages = this.#brought.map(({ info }) => info);
     await linkBusybox(root, packages);
     const uncached = await writeLdCache(root);

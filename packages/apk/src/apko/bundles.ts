@@ -9,8 +9,8 @@ const bundles = [
   "etc/ssl/certs/java/cacerts",
 ];
 
-/** Writes `.NAME.sha256` beside each bundle that is there. */
-export async function writeBundleChecksums(root: Root): Promise<void> {
+/** Writes `.NAME.sha256` beside each bundle that is there, with a time in nanoseconds since 1970. */
+export async function writeBundleChecksums(root: Root, mtime: bigint): Promise<void> {
   for (const bundle of bundles) {
     const file = root.followed(bundle);
     if (file?.type !== "file") continue;
@@ -18,6 +18,6 @@ export async function writeBundleChecksums(root: Root): Promise<void> {
     for await (const chunk of streamSource(file.content, 1 << 20)) hasher.update(chunk);
     const slash = bundle.lastIndexOf("/");
     const name = bundle.slice(slash + 1);
-    root.file(`${root.resolve(bundle.slice(0, slash))}/.${name}.sha256`, `${toHex(hasher.digest())}  ${name}\n`, 0o444);
+    root.file(`${root.resolve(bundle.slice(0, slash))}/.${name}.sha256`, `${toHex(hasher.digest())}  ${name}\n`, 0o444, mtime);
   }
 }

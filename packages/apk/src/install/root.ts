@@ -1,5 +1,5 @@
 import { type ByteSource, memorySource } from "@imgkit/bytes";
-import { noXattrs, Tree, type TreeNode } from "@imgkit/core";
+import { noXattrs, parentOf, Tree, type TreeNode } from "@imgkit/core";
 import { ApkError } from "../errors.ts";
 import type { PackageInfo } from "../package.ts";
 
@@ -14,19 +14,15 @@ interface Entry {
   readonly origin: Origin | undefined;
 }
 
-const NANO = 1_000_000_000n;
 /** Bytes of accounts, or of a list of links. */
 const MAX_TEXT = 1 << 24;
 
-/** A root file system that is being filled; links are followed inside of it only. */
+/**
+ * A root file system that is being filled; links are followed inside of it only. What no package brings has the time 0, as in apko, and a link
+ * that of its folder.
+ */
 export class Root {
   readonly #entries = new Map<string, Entry>();
-  readonly #time: bigint;
-
-  /** `epoch` in seconds: the time of what no package brings. */
-  constructor(epoch: number) {
-    this.#time = BigInt(epoch) * NANO;
-  }
 
   get(path: string): TreeNode | undefined {
     return this.#entries.get(path)?.node;
@@ -119,14 +115,15 @@ export class Root {
     }
   }
 
-  /** Writes a file. One that a package brought stays that package's. */
-  file(path: string, content: string | Uint8Array | ByteSource, mode: number = 0o644): void {
+  /** Writes a file. One that is there keeps its time, unless `mtime` is given, and stays that package's that brought it. */
+  file(path: string, content: string | Uint8Array | ByteSource, mode: number = 0o644, mtime: bigint = this.get(path)?.mtime ?? 0n): void {
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-    this.put({ type: "file", ...this.meta(path, mode), content: bytes instanceof Uint8Array ? memorySource(bytes) : bytes }, this.origin(path));
+    this.put({ type: "file", ...this.meta(path, mode, mtime), content: bytes instanceof Uint8Array ? memorySource(bytes) : bytes }, this.origin(path));
   }
 
   symlink(path: string, target: string): void {
-    this.put({ type: "symlink", ...this.meta(path, 0o777), target });
+    const folder = this.get(this.resolve(parentOf(path)));
+    this.put({ type: "symlink", ...this.meta(path, 0o777, folder?.mtime), target });
   }
 
   /**
@@ -141,8 +138,12 @@ export class Root {
     return new TextDecoder().decode(await node.content.read(0, size));
   }
 
-  meta(path: string, mode: number): { path: string; mode: number; uid: number; gid: number; mtime: bigint; xattrs: ReadonlyMap<string, Uint8Array> } {
-    return { path, mode, uid: 0, gid: 0, mtime: this.#time, xattrs: noXattrs };
+  meta(
+    path: string,
+    mode: number,
+    mtime: bigint = 0n,
+  ): { path: string; mode: number; uid: number; gid: number; mtime: bigint; xattrs: ReadonlyMap<string, Uint8Array> } {
+    return { path, mode, uid: 0, gid: 0, mtime, xattrs: noXattrs };
   }
 
   tree(): Tree {
