@@ -1,15 +1,7 @@
 export { type ApkFile, checkAgainstIndex, checkData, type OpenApkOptions, openApk } from "./apk-file.ts";
 export { type ApkoBuild, type ApkoBuildOptions, buildApko } from "./apko/build.ts";
-export {
-  type ApkoBaseImage,
-  type ApkoConfig,
-  type ApkoGroup,
-  type ApkoLayering,
-  type ApkoPath,
-  type ApkoUser,
-  parseApkoConfig,
-  parseArchitecture,
-} from "./apko/config.ts";
+export { type ApkoConfig, type ApkoGroup, type ApkoPath, type ApkoUser, parseApkoConfig, parseArchitecture } from "./apko/config.ts";
+export type { ApkoBaseImage, ApkoCertificates, ApkoEntrypoint, ApkoLayering, ApkoPem } from "./apko/config-parts.ts";
 export type { Fetcher, OpenedFile, OpenOptions } from "./apko/fetcher.ts";
 export { type ApkoFile, loadApkoConfig } from "./apko/include.ts";
 export type { ApkoLayer } from "./apko/layers.ts";

@@ -14,6 +14,7 @@ import { lines, linkDatabase, makeBase } from "./base.ts";
 import { readBasePackages } from "./base-index.ts";
 import { writeBundleChecksums } from "./bundles.ts";
 import { linkBusybox } from "./busybox.ts";
+import { addCertificates, type Provider } from "./certificates.ts";
 import { type ApkoConfig, parseArchitecture } from "./config.ts";
 import type { OpenedFile } from "./fetcher.ts";
 import { apkoJson } from "./json.ts";
@@ -22,6 +23,8 @@ import { writeLdCache } from "./ld-cache.ts";
 import type { ApkoLock } from "./lock.ts";
 import { changePaths } from "./paths.ts";
 import { type Plan, type PlannedPackage, type PlanOptions, planFromLock, planFromRepositories } from "./plan.ts";
+import { addRuntimeKeys } from "./runtime-keys.ts";
+import { serviceEntrypoint, servicePackages, writeServices } from "./services.ts";
 
 export interface ApkoBuildOptions extends PlanOptions {
   /** By any of its names. */
@@ -62,9 +65,11 @@ export async function buildApko(given: ApkoConfig, options: ApkoBuildOptions): P
     throw new ApkError("BAD_CONFIG", "an architecture that the configuration does not have", { field: "archs", expected: given.archs.join(", "), found: oci });
   const base = await readBasePackages(given, apk, options.fetcher);
   const plan = options.lock === undefined ? await planFromRepositories(given, apk, options, base) : planFromLock(options.lock, apk, base);
-  const packages = plan.packages.map(({ name, version }) => `${name}=${version}`).sort();
+  // As apko has it: what was added to the packages stands beside its version.
+  const packages = [...plan.packages.map(({ name, version }) => `${name}=${version}`).sort(), ...servicePackages(given)];
   const world = [...packages, ...base.map(({ info }) => `${info.name}=${info.version}`)].sort();
-  const config = { ...given, contents: { ...given.contents, packages }, annotations: { ...given.annotations, ...options.annotations } };
+  const entrypoint = serviceEntrypoint(given.entrypoint);
+  const config = { ...given, entrypoint, contents: { ...given.contents, packages }, annotations: { ...given.annotations, ...options.annotations } };
   const builder = new Builder(options, base);
   try {
     makeBase(builder.root, apk, world, plan.keys);
@@ -158,7 +163,10 @@ class Builder {
     const config: ApkoConfig = runAs === undefined ? given : { ...given, accounts: { ...given.accounts, runAs } };
     root.file("etc/apko.json", apkoJson(config, architecture), 0o444);
     changePaths(root, config.paths);
+    if (config.certificates !== undefined) await addCertificates(root, config.certificates, this.#providers(), this.#built);
     await writeBundleChecksums(root, this.#built);
+    await addRuntimeKeys(root, config.contents.runtimeKeyring, this.#options.rsa, this.#built);
+    writeServices(root, config.entrypoint.services ?? {});
     const packages = this.#brought.map(({ info }) => info);
     await linkBusybox(root, packages);
     const uncached = await writeLdCache(root);
@@ -167,6 +175,10 @@ class Builder {
     const split = layering?.strategy === undefined ? {} : { layersOf: layersOf(installed, layering.budget ?? 0, root.owners()) };
     const findings = [...this.#findings(), ...(uncached === undefined ? [] : [uncached])];
     return { tree: root.tree(), packages, findings, config, ...split, close: () => this.close() };
+  }
+
+  #providers(): readonly Provider[] {
+    return this.#brought.map(({ info: { provides }, files }) => ({ provides, paths: files.map(({ node }) => node.path) }));
   }
 
   #findings(): string[] {

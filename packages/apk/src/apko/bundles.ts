@@ -2,16 +2,19 @@
 import { portableSha256, streamSource, toHex } from "@imgkit/bytes";
 import type { Root } from "../install/root.ts";
 
-const bundles = [
+/** Where packages have certificates in PEM, one behind the other. */
+export const textBundles: readonly string[] = [
   "etc/ssl/certs/ca-certificates.crt",
   "var/lib/ecs/deps/execute-command/certs/tls-ca-bundle.pem",
   "kaniko/ssl/certs/ca-certificates.crt",
-  "etc/ssl/certs/java/cacerts",
 ];
+
+/** Where they have a trust store of Java's. */
+export const trustStores: readonly string[] = ["etc/ssl/certs/java/cacerts"];
 
 /** Writes `.NAME.sha256` beside each bundle that is there, with a time in nanoseconds since 1970. */
 export async function writeBundleChecksums(root: Root, mtime: bigint): Promise<void> {
-  for (const bundle of bundles) {
+  for (const bundle of [...textBundles, ...trustStores]) {
     const file = root.followed(bundle);
     if (file?.type !== "file") continue;
     const hasher = portableSha256.create();

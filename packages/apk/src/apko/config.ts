@@ -1,5 +1,17 @@
 // apko.yaml: the members that are known, each checked; what this version does not do is refused by name, never ignored.
 import { ApkError } from "../errors.ts";
+import {
+  type ApkoBaseImage,
+  type ApkoCertificates,
+  type ApkoEntrypoint,
+  type ApkoLayering,
+  type ApkoPem,
+  readBaseImage,
+  readCertificates,
+  readEntrypoint,
+  readLayering,
+  readPems,
+} from "./config-parts.ts";
 import { MemberReader } from "./members.ts";
 
 export interface ApkoUser {
@@ -33,10 +45,12 @@ export interface ApkoConfig {
     readonly runtimeRepositories: readonly string[];
     readonly repositories: readonly string[];
     readonly keyring: readonly string[];
+    /** Keys for /etc/apk/keys, which no index is held to. */
+    readonly runtimeKeyring: readonly ApkoPem[];
     readonly packages: readonly string[];
     readonly baseImage?: ApkoBaseImage;
   };
-  readonly entrypoint: { readonly command?: string; readonly shellFragment?: string };
+  readonly entrypoint: ApkoEntrypoint;
   readonly cmd?: string;
   readonly stopSignal?: string;
   readonly workDir?: string;
@@ -50,20 +64,8 @@ export interface ApkoConfig {
   readonly volumes: readonly string[];
   /** How the tree is cut into layers; without a strategy it is one. */
   readonly layering?: ApkoLayering;
-}
-
-/** An image that the packages are put on, as a layer. */
-export interface ApkoBaseImage {
-  /** The folder of its OCI layout. */
-  readonly image: string;
-  /** The folder with its database: `ARCH/APKINDEX`. */
-  readonly apkindex: string;
-}
-
-export interface ApkoLayering {
-  readonly strategy?: "origin";
-  /** Layers for packages, at most; there is one besides them. Default 0, which is one. */
-  readonly budget?: number;
+  readonly format?: "tar";
+  readonly certificates?: ApkoCertificates;
 }
 
 /** OCI's names of architectures, and what else they are called. The first of a row is OCI's, the second apk's. */
@@ -86,14 +88,7 @@ export function parseArchitecture(text: string): { readonly oci: string; readonl
   return { oci: row[0], apk: row[1] };
 }
 
-const unsupported: Readonly<Record<string, string>> = {
-  include: "include",
-  format: "format",
-  certificates: "certificates",
-  "contents.runtime_keyring": "a runtime keyring",
-  "entrypoint.type": "entrypoint.type",
-  "entrypoint.services": "services",
-};
+const unsupported: Readonly<Record<string, string>> = { include: "include" };
 
 /**
  * Takes the document of an apko.yaml, as a YAML reader gives it, apart.
@@ -116,9 +111,18 @@ export function parseApkoConfig(document: unknown, name: string): ApkoConfig {
     "annotations",
     "volumes",
     "layering",
+    "format",
+    "certificates",
   ]);
-  const contents = read.members(top.contents, "contents", ["build_repositories", "runtime_repositories", "repositories", "keyring", "packages", "baseimage"]);
-  const entrypoint = read.members(top.entrypoint, "entrypoint", ["command", "shell-fragment"]);
+  const contents = read.members(top.contents, "contents", [
+    "build_repositories",
+    "runtime_repositories",
+    "repositories",
+    "keyring",
+    "runtime_keyring",
+    "packages",
+    "baseimage",
+  ]);
   const accounts = read.members(top.accounts, "accounts", ["run-as", "users", "groups"]);
   const config: ApkoConfig = {
     contents: {
@@ -126,13 +130,11 @@ export function parseApkoConfig(document: unknown, name: string): ApkoConfig {
       runtimeRepositories: read.texts(contents.runtime_repositories, "contents.runtime_repositories"),
       repositories: read.texts(contents.repositories, "contents.repositories"),
       keyring: read.texts(contents.keyring, "contents.keyring"),
+      runtimeKeyring: readPems(read, contents.runtime_keyring, "contents.runtime_keyring"),
       packages: read.texts(contents.packages, "contents.packages"),
       ...readBaseImage(read, contents.baseimage),
     },
-    entrypoint: {
-      ...read.maybe("command", entrypoint.command, "entrypoint.command"),
-      ...read.maybe("shellFragment", entrypoint["shell-fragment"], "entrypoint.shell-fragment"),
-    },
+    entrypoint: readEntrypoint(read, top.entrypoint),
     ...read.maybe("cmd", top.cmd, "cmd"),
     ...read.maybe("stopSignal", top["stop-signal"], "stop-signal"),
     ...read.maybe("workDir", top["work-dir"], "work-dir"),
@@ -148,15 +150,18 @@ export function parseApkoConfig(document: unknown, name: string): ApkoConfig {
     annotations: read.map(top.annotations, "annotations"),
     volumes: read.texts(top.volumes, "volumes"),
     ...readLayering(read, top.layering),
+    ...readFormat(read, top.format, name),
+    ...readCertificates(read, top.certificates),
   };
   checkOnBase(config, name);
   return config;
 }
 
-function readBaseImage(read: MemberReader, value: unknown): { baseImage?: ApkoBaseImage } {
-  if (value === undefined || value === null) return {};
-  const { image, apkindex } = read.members(value, "contents.baseimage", ["image", "apkindex"]);
-  return { baseImage: { image: read.text(image, "contents.baseimage.image"), apkindex: read.text(apkindex, "contents.baseimage.apkindex") } };
+function readFormat(read: MemberReader, value: unknown, path: string): { format?: "tar" } {
+  if (value === undefined || value === null || value === "") return {};
+  if (value === "erofs")
+    throw new ApkError("UNSUPPORTED", "layers in EROFS are not supported", { path, field: "format", hint: "Leave it out, or build with apko." });
+  return value === "tar" ? { format: value } : read.refuse("format", "tar", value);
 }
 
 /**
@@ -173,14 +178,6 @@ export function checkOnBase(config: ApkoConfig, path: string): void {
     const hint = "What the image below says of itself holds.";
     throw new ApkError("BAD_CONFIG", "not for a configuration with a base image", { path, field, expected: "contents and archs alone", hint });
   }
-}
-
-function readLayering(read: MemberReader, value: unknown): { layering?: ApkoLayering } {
-  if (value === undefined || value === null) return {};
-  const { strategy, budget } = read.members(value, "layering", ["strategy", "budget"]);
-  // `layering: {}` is allowed, and no layering.
-  if (strategy !== "origin" && (strategy !== undefined || budget !== undefined)) read.refuse("layering.strategy", "origin", strategy);
-  return { layering: { ...(strategy === undefined ? {} : { strategy: "origin" }), ...read.id("budget", budget, "layering.budget") } };
 }
 
 /** A name or a number, which YAML may have read as one. */

@@ -47,7 +47,7 @@ function takeInclude(document: unknown, path: string): { readonly include: strin
 function merge(included: ApkoConfig, config: ApkoConfig): ApkoConfig {
   const { contents, accounts } = included;
   return {
-    ...pick(included, "cmd", "stopSignal", "workDir", "layering"),
+    ...pick(included, "cmd", "stopSignal", "workDir", "layering", "format", "certificates"),
     ...config,
     contents: {
       ...pick(contents, "baseImage"),
@@ -56,6 +56,7 @@ function merge(included: ApkoConfig, config: ApkoConfig): ApkoConfig {
       runtimeRepositories: [...contents.runtimeRepositories, ...config.contents.runtimeRepositories],
       repositories: [...contents.repositories, ...config.contents.repositories],
       keyring: [...contents.keyring, ...config.contents.keyring],
+      runtimeKeyring: [...contents.runtimeKeyring, ...config.contents.runtimeKeyring],
       packages: [...contents.packages, ...config.contents.packages],
     },
     // Whole: a command of one and a shell fragment of the other make no sense together.

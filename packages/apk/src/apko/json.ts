@@ -11,10 +11,16 @@ export function apkoJson(config: ApkoConfig, architecture: string): string {
         runtime_repositories: contents.runtimeRepositories,
         repositories: contents.repositories,
         keyring: contents.keyring,
+        runtime_keyring: contents.runtimeKeyring.map(({ name, content }) => ({ name, content })),
         packages: contents.packages,
         baseimage: contents.baseImage,
       }),
-      entrypoint: present({ command: entrypoint.command, "shell-fragment": entrypoint.shellFragment }),
+      entrypoint: present({
+        type: entrypoint.type,
+        command: entrypoint.command,
+        "shell-fragment": entrypoint.shellFragment,
+        services: sorted(entrypoint.services ?? {}),
+      }),
       cmd: config.cmd,
       "stop-signal": config.stopSignal,
       "work-dir": config.workDir,
@@ -32,6 +38,8 @@ export function apkoJson(config: ApkoConfig, architecture: string): string {
       annotations: sorted(config.annotations),
       volumes: config.volumes,
       layering: config.layering && present({ strategy: config.layering.strategy, budget: config.layering.budget || undefined }),
+      format: config.format,
+      certificates: config.certificates && present({ ...config.certificates }),
     }),
   )}\n`;
 }

@@ -11,6 +11,7 @@ import { type Fetcher, type OpenedFile, readText } from "./fetcher.ts";
 import type { InstalledPackage } from "./layers.ts";
 import type { ApkoLock } from "./lock.ts";
 import { checkLocked } from "./locked.ts";
+import { servicePackages } from "./services.ts";
 
 export interface PlannedPackage {
   readonly name: string;
@@ -51,12 +52,8 @@ interface Place {
 }
 
 /** The plan that the repositories' indexes come to, on top of what is installed in a base image. @throws ApkError for an index that cannot be trusted, or a world that cannot be had. */
-export async function planFromRepositories(
-  { contents }: ApkoConfig,
-  architecture: string,
-  options: PlanOptions,
-  base: readonly InstalledPackage[],
-): Promise<Plan> {
+export async function planFromRepositories(config: ApkoConfig, architecture: string, options: PlanOptions, base: readonly InstalledPackage[]): Promise<Plan> {
+  const { contents } = config;
   const keys = await readKeys(contents.keyring, options.fetcher);
   const trust = { keys: new Map([...keys].map(([name, pem]) => [name, parsePublicKey(pem, name)])), rsa: options.rsa };
   const places = [...new Set([...contents.buildRepositories, ...contents.repositories])].sort().map(parsePlace);
@@ -76,7 +73,7 @@ export async function planFromRepositories(
   }
   // What is in the base stays as it is: it is asked for by its versions, and served by a repository of its own.
   repositories.push({ packages: base.map(({ info }) => info) });
-  const world = [...new Set(contents.packages)].sort();
+  const world = [...new Set([...contents.packages, ...servicePackages(config)])].sort();
   const resolved = resolve([...world, ...base.map(({ info }) => `${info.name}=${info.version}`)], makeCatalogue(repositories, architecture));
   const inBase = new Set(base.map(({ info }) => info.name));
   const packages = resolved

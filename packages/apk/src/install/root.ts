@@ -115,10 +115,13 @@ export class Root {
     }
   }
 
-  /** Writes a file. One that is there keeps its time, unless `mtime` is given, and stays that package's that brought it. */
-  file(path: string, content: string | Uint8Array | ByteSource, mode: number = 0o644, mtime: bigint = this.get(path)?.mtime ?? 0n): void {
+  /** Writes a file. One that is there keeps its owner, its attributes and, unless `mtime` is given, its time, and stays that package's that brought it. */
+  file(path: string, content: string | Uint8Array | ByteSource, mode: number = 0o644, mtime?: bigint): void {
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-    this.put({ type: "file", ...this.meta(path, mode, mtime), content: bytes instanceof Uint8Array ? memorySource(bytes) : bytes }, this.origin(path));
+    const before = this.get(path);
+    const kept = before?.type === "file" ? { uid: before.uid, gid: before.gid, xattrs: before.xattrs } : {};
+    const meta = { ...this.meta(path, mode, mtime ?? before?.mtime), ...kept };
+    this.put({ type: "file", ...meta, content: bytes instanceof Uint8Array ? memorySource(bytes) : bytes }, this.origin(path));
   }
 
   symlink(path: string, target: string): void {
