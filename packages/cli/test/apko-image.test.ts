@@ -62,6 +62,8 @@ beforeAll(() => {
     { name: "lib", origin: "lib", size: 200, files: { "usr/": "", "usr/lib/": "", "usr/lib/lib.so": "lib" } },
     { name: "app", origin: "app", size: 100, files: { "usr/": "", "usr/bin/": "", "usr/bin/app": "app" } },
   ]);
+  scratch.folder("extra");
+  scratch.write("extra/motd", "hello");
   write("image.yaml");
   write("layered.yaml", "layering: {strategy: origin, budget: 2}\n");
 });
@@ -113,8 +115,6 @@ describe("several architectures", () => {
   });
 
   test("--arch names some; a record makes the index again, and lists the configuration once; other sources are in each image", async () => {
-    scratch.folder("extra");
-    scratch.write("extra/motd", "hello");
     const options = ["--arch", "aarch64", "--arch", "amd64", "--arch", "x86_64", "--record", scratch.at("all.json")];
     const made = await here(["image", spec("image.yaml"), scratch.at("extra"), ...epoch, "-o", oci("some"), ...options]);
     expect(made).toMatchObject({ code: 0 });
