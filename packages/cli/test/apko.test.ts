@@ -1,11 +1,13 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import fs from "node:fs";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { realData, withRealData } from "../../../test/apk-data.ts";
 import { oracleRoot } from "../../../test/oracle.ts";
 import { entry, indexFile, makeApk, makeSigner, signed } from "../../apk/test/support.ts";
-import { epoch, expectFailure, here, imgkit, json, Scratch } from "./cli.ts";
+import { epoch, expectFailure, finished, here, imgkit, json, Scratch, start } from "./cli.ts";
 
 const scratch = new Scratch("apko");
 afterAll(() => scratch.remove());
@@ -148,6 +150,52 @@ test("a lock: written, built from with the index gone, and refused for another c
     2,
     /the lock is of another configuration.*Write it again/,
   );
+});
+
+test.each(["SIGKILL", "SIGINT"] as const)("a run that %s ends in the middle of a package is gone on with by the next, with what is there", async (signal) => {
+  const ranges: (string | undefined)[] = [];
+  let halfway = (): void => undefined;
+  const server = createServer((request, response) => {
+    const body = fs.readFileSync(scratch.at(request.url?.slice(1) ?? ""));
+    const tag = `"${createHash("sha256").update(body).digest("hex")}"`;
+    const asked = request.headers["if-range"] === tag ? request.headers.range : undefined;
+    const start = Number(/^bytes=([0-9]+)-$/.exec(asked ?? "")?.[1] ?? 0);
+    const range = start === 0 ? {} : { "content-range": `bytes ${start}-${body.length - 1}/${body.length}` };
+    response.writeHead(start === 0 ? 200 : 206, { etag: tag, "content-length": body.length - start, ...range });
+    if (request.url !== "/repo/x86_64/app-1.0-r0.apk") return response.end(body);
+    ranges.push(asked);
+    // The first time the rest never comes.
+    if (ranges.length > 1) response.end(body.subarray(start));
+    else response.write(body.subarray(0, 500), () => halfway());
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const host = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const cache = scratch.at(`cache-${signal}`);
+  scratch.write("remote.yaml", `contents: {keyring: ["${host}/test.rsa.pub"], repositories: ["${host}/repo"], packages: [app]}\narchs: [x86_64]\n`);
+  const args = ["rootfs", "apko:remote.yaml", ...epoch, "--cache", cache, "-o", "remote.tar"];
+  const partial = (): number[] => fs.readdirSync(`${cache}/apk/partial`).map((name) => fs.statSync(`${cache}/apk/partial/${name}`).size);
+  try {
+    const half = new Promise<void>((resolve) => {
+      halfway = resolve;
+    });
+    const child = start(args, { cwd: scratch.path });
+    const end = finished(child);
+    await half;
+    await vi.waitUntil(() => partial().includes(500), { timeout: 10_000 });
+    child.kill(signal);
+    await end;
+    expect(partial()).toEqual([500]);
+    expect(await imgkit(args, { cwd: scratch.path })).toMatchObject({ code: 0 });
+    expect(ranges).toEqual([undefined, "bytes=500-"]);
+    expect(partial()).toEqual([]);
+    const remote = fs.readFileSync(scratch.at("remote.tar"));
+    expect(await imgkit([...args, "--offline"], { cwd: scratch.path })).toMatchObject({ code: 0 });
+    expect(ranges).toHaveLength(2);
+    expect(fs.readFileSync(scratch.at("remote.tar")).equals(remote)).toBe(true);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
 });
 
 test("what a configuration includes is part of it, of its lock, and of the record; relative to where the command runs", async () => {
