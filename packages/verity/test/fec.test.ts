@@ -64,7 +64,7 @@ function parityOf(message: Uint8Array, roots: number): Uint8Array {
     rows[4 * i + 1] = byte;
   });
   const out = new Uint8Array(4 * roots);
-  encodeRows(parityTable(roots), rows, 4, message.length, 4, out);
+  encodeRows(parityTable(roots), rows, 4, 4, out);
   return out.slice(roots, 2 * roots);
 }
 
@@ -286,13 +286,12 @@ describe("refused", () => {
 test("WebAssembly and the table compute the same parity, with every number of roots", async () => {
   for (let roots = 2; roots <= 24; roots++) {
     const stride = 192;
-    const columns = roots % 3 === 0 ? 255 - roots : 255 - roots - roots * 5;
     const rows = noise((255 - roots) * stride, roots);
     const [ours, simd] = [new Uint8Array(128 * roots), new Uint8Array(128 * roots)];
-    encodeRows(parityTable(roots), rows, stride, columns, 128, ours);
+    encodeRows(parityTable(roots), rows, stride, 128, ours);
     const encoder = await simdEncoder(roots, rows.length);
     encoder?.rows.set(rows);
-    encoder?.encode(stride, columns, 128, simd);
+    encoder?.encode(stride, 128, simd);
     expect(Buffer.compare(ours, simd), `${roots} roots`).toBe(0);
   }
 });

@@ -41,70 +41,52 @@ export function parityTable(roots: number): ParityTable {
 }
 
 /**
- * Computes the parity of codewords that stand beside each other. Byte i of codeword w is `rows[i * stride + w]` for i below `columns`,
- * and zero for the others up to 255 − roots; its parity goes to `out` from `w * roots`. `stride` and `width`, the number of codewords,
- * are multiples of 4.
+ * Computes the parity of codewords that stand beside each other. Byte i of codeword w, for i below 255 − roots, is `rows[i * stride + w]`;
+ * its parity goes to `out` from `w * roots`. `width`, the number of codewords, is a multiple of 4.
  */
-export function encodeRows({ roots, words, table }: ParityTable, rows: Uint8Array, stride: number, columns: number, width: number, out: Uint8Array): void {
-  const zeros = 255 - roots - columns;
-  if (words === 1) {
-    // Four codewords at a time: one load brings a byte of each, and they do not wait for each other.
-    const rows32 = new Int32Array(rows.buffer, rows.byteOffset, rows.length >> 2);
-    const step = stride >> 2;
-    for (let w = 0; w < width; w += 4) {
-      let a = 0;
-      let b = 0;
-      let c = 0;
-      let d = 0;
-      let at = w >> 2;
-      for (let i = 0; i < columns; i++) {
-        const four = rows32[at] as number;
-        at += step;
-        a = (a << 8) ^ (table[(a >>> 24) ^ (four & 0xff)] as number);
-        b = (b << 8) ^ (table[(b >>> 24) ^ ((four >>> 8) & 0xff)] as number);
-        c = (c << 8) ^ (table[(c >>> 24) ^ ((four >>> 16) & 0xff)] as number);
-        d = (d << 8) ^ (table[(d >>> 24) ^ (four >>> 24)] as number);
-      }
-      for (let i = 0; i < zeros; i++) {
-        a = (a << 8) ^ (table[a >>> 24] as number);
-        b = (b << 8) ^ (table[b >>> 24] as number);
-        c = (c << 8) ^ (table[c >>> 24] as number);
-        d = (d << 8) ^ (table[d >>> 24] as number);
-      }
-      for (let j = 0, to = w * roots; j < roots; j++, to++) {
-        const shift = 24 - 8 * j;
-        out[to] = a >>> shift;
-        out[to + roots] = b >>> shift;
-        out[to + 2 * roots] = c >>> shift;
-        out[to + 3 * roots] = d >>> shift;
-      }
-    }
-    return;
+export function encodeRows(table: ParityTable, rows: Uint8Array, stride: number, width: number, out: Uint8Array): void {
+  const encode = table.words === 1 ? encodeFour : encodeOne;
+  for (let w = 0; w < width; w += table.words === 1 ? 4 : 1) encode(table, rows, stride, w, out);
+}
+
+/** Four codewords at a time: they do not wait for each other. */
+function encodeFour({ roots, table }: ParityTable, rows: Uint8Array, stride: number, w: number, out: Uint8Array): void {
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
+  for (let at = w, end = w + (255 - roots) * stride; at < end; at += stride) {
+    a = (a << 8) ^ (table[(a >>> 24) ^ (rows[at] as number)] as number);
+    b = (b << 8) ^ (table[(b >>> 24) ^ (rows[at + 1] as number)] as number);
+    c = (c << 8) ^ (table[(c >>> 24) ^ (rows[at + 2] as number)] as number);
+    d = (d << 8) ^ (table[(d >>> 24) ^ (rows[at + 3] as number)] as number);
   }
-  const last = 255 - roots;
-  const state = new Int32Array(6);
-  for (let w = 0; w < width; w++) {
-    let a = 0;
-    let b = 0;
-    let c = 0;
-    let d = 0;
-    let e = 0;
-    let f = 0;
-    for (let i = 0, at = w; i < last; i++, at += stride) {
-      const t = 6 * ((a >>> 24) ^ (i < columns ? (rows[at] as number) : 0));
-      a = ((a << 8) | (b >>> 24)) ^ (table[t] as number);
-      b = ((b << 8) | (c >>> 24)) ^ (table[t + 1] as number);
-      c = ((c << 8) | (d >>> 24)) ^ (table[t + 2] as number);
-      d = ((d << 8) | (e >>> 24)) ^ (table[t + 3] as number);
-      e = ((e << 8) | (f >>> 24)) ^ (table[t + 4] as number);
-      f = (f << 8) ^ (table[t + 5] as number);
-    }
-    state[0] = a;
-    state[1] = b;
-    state[2] = c;
-    state[3] = d;
-    state[4] = e;
-    state[5] = f;
-    for (let j = 0; j < roots; j++) out[w * roots + j] = (state[j >> 2] as number) >>> (24 - 8 * (j & 3));
+  for (let j = 0, to = w * roots; j < roots; j++, to++) {
+    const shift = 24 - 8 * j;
+    out[to] = a >>> shift;
+    out[to + roots] = b >>> shift;
+    out[to + 2 * roots] = c >>> shift;
+    out[to + 3 * roots] = d >>> shift;
   }
+}
+
+/** One codeword, whose register takes six words. */
+function encodeOne({ roots, table }: ParityTable, rows: Uint8Array, stride: number, w: number, out: Uint8Array): void {
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
+  let e = 0;
+  let f = 0;
+  for (let at = w, end = w + (255 - roots) * stride; at < end; at += stride) {
+    const t = 6 * ((a >>> 24) ^ (rows[at] as number));
+    a = ((a << 8) | (b >>> 24)) ^ (table[t] as number);
+    b = ((b << 8) | (c >>> 24)) ^ (table[t + 1] as number);
+    c = ((c << 8) | (d >>> 24)) ^ (table[t + 2] as number);
+    d = ((d << 8) | (e >>> 24)) ^ (table[t + 3] as number);
+    e = ((e << 8) | (f >>> 24)) ^ (table[t + 4] as number);
+    f = (f << 8) ^ (table[t + 5] as number);
+  }
+  const register = [a, b, c, d, e, f];
+  for (let j = 0; j < roots; j++) out[w * roots + j] = (register[j >> 2] as number) >>> (24 - 8 * (j & 3));
 }

@@ -55,7 +55,7 @@ const stripWidth = 16 * 1024;
 function tableEncoder(roots: number, size: number): RowEncoder {
   const table = parityTable(roots);
   const rows = new Uint8Array(size);
-  return { rows, encode: (stride, columns, width, out) => encodeRows(table, rows, stride, columns, width, out) };
+  return { rows, encode: (stride, width, out) => encodeRows(table, rows, stride, width, out) };
 }
 
 /** Computes the parity of codewords, a strip at a time. One buffer is used for all strips. */
@@ -94,8 +94,10 @@ export class Columns {
       const wait = this.#message.readInto(row, used * length + first);
       if (wait !== undefined) await wait;
     }
+    const { rows } = this.#encoder;
+    for (let i = used; i < columns; i++) rows.fill(0, i * this.#stride, i * this.#stride + width);
     const out = this.#parity.subarray(0, width * roots);
-    this.#encoder.encode(this.#stride, used, width, out);
+    this.#encoder.encode(this.#stride, width, out);
     return out;
   }
 }

@@ -61,8 +61,8 @@ function productTables(roots: number): Uint8Array {
 export interface RowEncoder {
   /** Byte i of codeword w is `rows[i * stride + w]`. */
   readonly rows: Uint8Array;
-  /** As `encodeRows`; the width is a multiple of 64. Rows from `columns` on are overwritten. */
-  encode(stride: number, columns: number, width: number, out: Uint8Array): void;
+  /** As `encodeRows`; the width is a multiple of 64. */
+  encode(stride: number, width: number, out: Uint8Array): void;
 }
 
 /** Undefined where WebAssembly or its 128-bit vectors are missing. */
@@ -81,8 +81,7 @@ export async function simdEncoder(roots: number, size: number): Promise<RowEncod
   const parity = bytes.subarray(outputPlace, outputPlace + 16 * groups * roots);
   return {
     rows: held,
-    encode(stride, columns, width, out) {
-      for (let i = columns; i < 255 - roots; i++) held.fill(0, i * stride, i * stride + width);
+    encode(stride, width, out) {
       for (let w = 0; w < width; w += 16 * groups) {
         run(rowsPlace + w, stride, 255 - roots, outputPlace);
         for (let c = 0, to = w * roots; c < 16 * groups; c++) {
