@@ -55,6 +55,7 @@ export { blocksOfRanges, makeProof, recordingSource } from "./proof/make.ts";
 export { unverifiedRootHash, type VerityPair, verifiedSource } from "./proof/verified.ts";
 export { type KnownParams, type ProvenData, type VerifyProofOptions, verifyProof } from "./proof/verify.ts";
 export { type VeritysetupReport, veritysetupReport } from "./report.ts";
+export { differingRanges, type Rerooted, type RerootOptions, reroot } from "./reroot/reroot.ts";
 export { encodeSignaturePartition, type RootHashSignature, readSignaturePartition, signaturePartitionSize } from "./signature.ts";
 export { createSimdEngine } from "./simd/engine.ts";
 export { decodeSuperblock, encodeSuperblock, readSuperblock, type Superblock, superblockStruct } from "./superblock.ts";
