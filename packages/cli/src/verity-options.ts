@@ -1,4 +1,4 @@
-import { fromHex } from "@imgkit/bytes";
+import { type ByteRange, fromHex } from "@imgkit/bytes";
 import { checkVerityParams, type VerityParams } from "@imgkit/verity";
 import { type Command, InvalidArgumentError } from "commander";
 
@@ -45,4 +45,12 @@ export function paramsOf(options: ParamOptions, salt: Uint8Array): VerityParams 
   };
   checkVerityParams(params);
   return params;
+}
+
+/** A run of bytes on the command line: OFFSET+SIZE. */
+export function collectRange(text: string, before: readonly ByteRange[] | undefined): readonly ByteRange[] {
+  const [, offset, size] = /^([0-9]{1,16})\+([0-9]{1,16})$/.exec(text) ?? [];
+  if (offset === undefined || size === undefined || Number(size) === 0) throw new InvalidArgumentError("Expected OFFSET+SIZE in bytes, such as 1048576+4096.");
+  const start = integer(offset);
+  return [...(before ?? []), { start, end: start + integer(size) }];
 }

@@ -41,11 +41,11 @@ export function placeOfTree(options: HashOptions): Pick<VerifyOptions, "hashOffs
 }
 
 /** The root hash that is given in one of the two ways. */
-export function rootHashOf(argument: string | undefined, options: HashOptions): Uint8Array {
+export function rootHashOf(argument: string | undefined, options: Pick<HashOptions, "rootHashFile">): Uint8Array {
   return parseRootHash(rootHashText(argument, options));
 }
 
-function rootHashText(argument: string | undefined, options: HashOptions): string {
+function rootHashText(argument: string | undefined, options: Pick<HashOptions, "rootHashFile">): string {
   if (argument !== undefined && options.rootHashFile !== undefined)
     throw new CliError("USAGE", "the root hash is given twice", { hint: "Give it as an argument or with --root-hash-file." });
   if (argument !== undefined) return argument;

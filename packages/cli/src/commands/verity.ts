@@ -17,6 +17,8 @@ import { addSignatureFileOptions, anchorOf, type SignatureFileOptions, verifySig
 import { addHashOptions, blocksOf, type HashOptions, placeOfTree, rootHashOf } from "../verity-tree.ts";
 import { addFecOptions, addRepair, type FecOptions, fecDocument, fecOf, parityLines, verifyParity } from "./verity-fec.ts";
 import { addVeritySign } from "./verity-sign.ts";
+import { addProof } from "./verity-proof.ts";
+import { addReroot } from "./verity-reroot.ts";
 import { addStamp } from "./verity-stamp.ts";
 
 // veritysetup's actions, flags and printed lines (veritysetup 2.6), with imgkit's exit codes. What veritysetup draws at random
@@ -67,6 +69,8 @@ export function addVerity(program: Command, context: Context): void {
     .addHelpText("after", "\nExample:\n  $ imgkit verity root root.erofs --salt -")
     .action((data: string, options: FormatOptions) => root(data, options, context));
   addRepair(verity, context);
+  addReroot(verity, context);
+  addProof(verity, context);
   addStamp(verity, context);
   addVeritySign(verity, context);
 }

@@ -1,6 +1,7 @@
 import { closeSync, fstatSync, fsyncSync, openSync } from "node:fs";
-import { type ByteRange, sliceSource, streamSource } from "@imgkit/bytes";
+import { type ByteRange, sliceSource } from "@imgkit/bytes";
 import { createOutput, type FileSource, openFile, readError } from "@imgkit/bytes/node";
+import { copyData } from "../copy.node.ts";
 import { type VerityLayout, verityLayout } from "../layout.ts";
 import { nativeEngine } from "../native.node.ts";
 import type { VerityPair } from "../proof/verified.ts";
@@ -61,7 +62,8 @@ export async function rerootFiles(
     if (options.output === undefined) return { ...(await inPlace(pair, hashPath, ranges, progress, check)), layout };
     const output = createOutput(options.output);
     try {
-      await output.appendStream(streamSource(hash));
+      await copyData(hash, output);
+      output.truncate(hash.size);
       const result = await reroot(pair, ranges(), (at, bytes) => output.writeAt(at, bytes), progress);
       check();
       hash.checkUnchanged();
