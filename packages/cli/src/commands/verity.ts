@@ -16,9 +16,9 @@ import { paramsOf } from "../verity-options.ts";
 import { addSignatureFileOptions, anchorOf, type SignatureFileOptions, verifySignatureFile } from "../verity-sign/verify.ts";
 import { addHashOptions, blocksOf, type HashOptions, placeOfTree, rootHashOf } from "../verity-tree.ts";
 import { addFecOptions, addRepair, type FecOptions, fecDocument, fecOf, parityLines, verifyParity } from "./verity-fec.ts";
-import { addVeritySign } from "./verity-sign.ts";
 import { addProof } from "./verity-proof.ts";
 import { addReroot } from "./verity-reroot.ts";
+import { addVeritySign } from "./verity-sign.ts";
 import { addStamp } from "./verity-stamp.ts";
 
 // veritysetup's actions, flags and printed lines (veritysetup 2.6), with imgkit's exit codes. What veritysetup draws at random
