@@ -1,8 +1,10 @@
 export { createGce, GCE_UNIT, type GceOptions } from "./container/gce.ts";
+export { type Container, openContainer } from "./container/open.ts";
 export { readQcow2 } from "./container/qcow2/reader.ts";
 export { type Qcow2Options, writeQcow2 } from "./container/qcow2/writer.ts";
 export { isVhd, readVhd } from "./container/vhd/reader.ts";
 export { createVhd, type VhdOptions } from "./container/vhd/writer.ts";
+export { type ContainerFormat, type ContainerOptions, containerUnits, writeContainer } from "./container/write.ts";
 export { readCpio } from "./cpio/reader.ts";
 export { type CpioArchive, createCpio } from "./cpio/writer.ts";
 export type { DiskBoot, EspDescription } from "./disk/esp.ts";

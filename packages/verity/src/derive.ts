@@ -57,3 +57,8 @@ export function deriveVeritySalt(seed: string): Uint8Array {
 export function deriveVerityUuid(seed: string): string {
   return stamped(mac(seed, "verity-uuid"));
 }
+
+/** The UUID that the VHD of a disk has, from the disk's GUID. */
+export function deriveVhdUuid(diskGuid: string): string {
+  return stamped(mac(diskGuid, "vhd-uuid"));
+}

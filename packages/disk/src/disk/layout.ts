@@ -7,7 +7,7 @@
 //   next MiB       root-verity-sig: the signature of the root hash, when there is one
 //   next MiB       the same for usr and for opt, when they are split off
 //   next MiB       var and home, empty, when they are asked for
-//   end            backup entries and header; the disk's size is a whole number of MiB
+//   end            backup entries and header; the disk's size is a whole number of MiB, or of another unit
 //
 // A partition is exactly as long as what it holds. What lies between is zero.
 
@@ -46,6 +46,8 @@ export interface DiskOptions {
   readonly seed?: string;
   /** Bytes of a logical sector. Default 512. */
   readonly sectorSize?: 512 | 4096;
+  /** What the disk's size is a whole number of, in bytes, a multiple of MiB: more than the default, 1 MiB, for a cloud that wants whole GiB. */
+  readonly unit?: number;
   /** Folders of the tree that get a file system and a verity tree of their own. Default none; not for ready images. */
   readonly split?: readonly SplitFolder[];
   /** What the disk boots with. Default nothing: a disk without an EFI system partition. */
@@ -102,7 +104,9 @@ const backupSize = (sectorSize: number): number => 128 * 128 + sectorSize;
  * would pass 2^53 − 1 bytes. BytesError BAD_GUID for a bad seed.
  */
 export async function layoutDisk(input: DiskInput, options: DiskOptions): Promise<DiskLayout> {
-  const { arch, seed, sectorSize = 512, split = [], boot, signRootHash } = options;
+  const { arch, seed, sectorSize = 512, unit = MIB, split = [], boot, signRootHash } = options;
+  if (!Number.isSafeInteger(unit) || unit <= 0 || unit % MIB !== 0)
+    throw new DiskError("BAD_OPTION", "not a unit of a disk's size", { field: "unit", expected: "whole MiB, in bytes", found: `${unit}` });
   const types = pairTypes(arch);
   const identifiers = deriveIdentifiers(seed);
   const sizes = emptySizes(options);
@@ -123,7 +127,7 @@ export async function layoutDisk(input: DiskInput, options: DiskOptions): Promis
     return signRootHash === undefined || content.types.veritySig === undefined ? placed : { ...placed, signature: take(signaturePartitionSize) };
   });
   const empty = sizes.map(([name, size]) => ({ name, range: take(size) }));
-  const size = alignUp(end + backupSize(sectorSize), MIB);
+  const size = alignUp(end + backupSize(sectorSize), unit);
   if (!Number.isSafeInteger(size)) throw new DiskError("DISK_LIMIT", "the disk would be too large", { expected: "at most 2^53 − 1 bytes", found: `${size}` });
   return { arch, seed, sectorSize, identifiers, esp: espRange, pairs, signRootHash, empty, size };
 }
