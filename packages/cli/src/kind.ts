@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { ByteSource } from "@imgkit/bytes";
-import { openFile, statPath } from "@imgkit/bytes/node";
+import { statPath } from "@imgkit/bytes/node";
 import { splitLayoutReference } from "@imgkit/oci/node";
+import { openDiskFile } from "./disk-file.ts";
 import { CliError } from "./errors.ts";
 import { isImage } from "./images/source.ts";
 
@@ -14,7 +15,7 @@ export interface Target {
 }
 
 /**
- * Tells what stands behind X: an image (in a registry, a layout or an archive), a disk, else a tar.
+ * Tells what stands behind X: an image (in a registry, a layout or an archive), a disk (raw, qcow2, VHD), else a tar.
  * @throws CliError UNKNOWN_KIND for a folder that is no layout; BytesError NOT_FOUND.
  */
 export async function targetOf(spec: string): Promise<Target> {
@@ -26,9 +27,9 @@ export async function targetOf(spec: string): Promise<Target> {
       expected: "a tar, a disk, or a layout (with index.json and oci-layout)",
     });
   }
-  const file = openFile(spec);
+  const file = await openDiskFile(spec);
   try {
-    return { kind: (await looksLikeDisk(file)) ? "disk" : "tar", path: spec };
+    return { kind: file.format !== "raw" || (await looksLikeDisk(file.disk)) ? "disk" : "tar", path: spec };
   } finally {
     file.close();
   }
@@ -37,7 +38,7 @@ export async function targetOf(spec: string): Promise<Target> {
 const GPT_SIGNATURE = "EFI PART";
 
 /** Several signs, so that no single changed byte makes a disk look like something else: either GPT header, at either sector size, or the protective MBR. */
-async function looksLikeDisk(source: ByteSource): Promise<boolean> {
+export async function looksLikeDisk(source: ByteSource): Promise<boolean> {
   for (const sector of [512, 4096]) {
     for (const at of [sector, source.size - sector]) if ((await textAt(source, at, 8)) === GPT_SIGNATURE) return true;
   }

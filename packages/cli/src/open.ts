@@ -1,16 +1,17 @@
 import type { ByteSource } from "@imgkit/bytes";
-import { openFile, statPath } from "@imgkit/bytes/node";
+import { statPath } from "@imgkit/bytes/node";
 import type { Tree } from "@imgkit/core";
 import { detectFileSystem, readDiskTree, readErofs } from "@imgkit/disk";
 import type { Command } from "commander";
 import { digestSource } from "./digest.ts";
+import { openDiskFile } from "./disk-file.ts";
 import { type EpochOptions, epochOf } from "./epoch.ts";
 import { CliError } from "./errors.ts";
 import { isFileSystemImage } from "./file-system.ts";
 import { addRegistryOptions } from "./images/flags.ts";
 import { isImage, type OpenImageOptions, openImageTree } from "./images/source.ts";
 import type { Io } from "./io.ts";
-import { targetOf } from "./kind.ts";
+import { looksLikeDisk, targetOf } from "./kind.ts";
 import { readLock } from "./lock.ts";
 import type { OpenedSource } from "./opened.ts";
 import type { Progress } from "./progress.ts";
@@ -25,7 +26,7 @@ export interface ReadOptions extends EpochOptions, OpenImageOptions {
 
 /** What commands that read say of their X. */
 export const whatIsRead: string =
-  "a directory, a tar (plain, gzip, zstd, xz), - for a tar on standard input, an image (docker://REF, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE), a disk or EROFS image, mmdebstrap:SUITE, apko:FILE.yaml or a lock";
+  "a directory, a tar (plain, gzip, zstd, xz), - for a tar on standard input, an image (docker://REF, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE), a disk (raw, qcow2, VHD) or EROFS image, mmdebstrap:SUITE, apko:FILE.yaml or a lock";
 
 export function addReadOptions(command: Command): Command {
   command
@@ -45,7 +46,7 @@ export async function openTree(x: string, options: ReadOptions, io: Io, progress
   // What a source does with a directory, with nothing and with what no version reads is right here too.
   if (stat === undefined || !(stat.isFile() || stat.isBlockDevice())) return source(0);
   if ((await targetOf(x)).kind === "disk") return openDisk(x);
-  if (await isFileSystemImage(x)) return openFileSystem(x);
+  if (await isFileSystemImage(x)) return openInFile(x, (file) => readFileSystem(file, x));
   return source(readLock(x) === undefined ? 0 : epochOf(options, io));
 }
 
@@ -54,10 +55,10 @@ async function openInFile(
   path: string,
   read: (file: ByteSource) => Promise<{ readonly tree: Tree; readonly findings: readonly string[] }>,
 ): Promise<OpenedSource> {
-  const file = openFile(path);
+  const file = await openDiskFile(path);
   try {
-    const { tree, findings } = await read(file);
-    const recorded = async (): Promise<RecordedFile> => ({ name: path, kind: "disk", ...(await digestSource(file)) });
+    const { tree, findings } = await read(file.disk);
+    const recorded = async (): Promise<RecordedFile> => ({ name: path, kind: "disk", ...(await digestSource(file.file)) });
     return { tree, findings, profile: "none", recorded, close: () => file.close() };
   } catch (error) {
     file.close();
@@ -65,16 +66,16 @@ async function openInFile(
   }
 }
 
-function openFileSystem(path: string): Promise<OpenedSource> {
-  return openInFile(path, async (file) => {
-    const { kind } = await detectFileSystem(file);
-    if (kind !== "erofs") throw new CliError("UNKNOWN_KIND", "a file system that this version does not read", { path, expected: "erofs", found: kind });
-    return { tree: await readErofs(file), findings: [] };
-  });
+async function readFileSystem(file: ByteSource, path: string): Promise<{ readonly tree: Tree; readonly findings: readonly string[] }> {
+  const { kind } = await detectFileSystem(file);
+  if (kind !== "erofs") throw new CliError("UNKNOWN_KIND", "a file system that this version does not read", { path, expected: "erofs", found: kind });
+  return { tree: await readErofs(file), findings: [] };
 }
 
 function openDisk(path: string): Promise<OpenedSource> {
   return openInFile(path, async (file) => {
+    // A container can hold a file system without a table.
+    if (!(await looksLikeDisk(file))) return readFileSystem(file, path);
     const { tree, findings } = await readDiskTree(file);
     return { tree, findings: findings.map(({ message }) => message) };
   });

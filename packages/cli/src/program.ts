@@ -12,6 +12,7 @@ const commands: Readonly<Record<string, () => Promise<Adder>>> = {
   layer: async () => (await import("./commands/layer.ts")).addLayerCommand,
   image: async () => (await import("./commands/image.ts")).addImage,
   disk: async () => (await import("./commands/disk.ts")).addDisk,
+  convert: async () => (await import("./commands/convert.ts")).addConvert,
   build: async () => (await import("./commands/build.ts")).addBuild,
   uki: async () => (await import("./commands/uki.ts")).addUki,
   gpt: async () => (await import("./commands/gpt.ts")).addGpt,

@@ -69,6 +69,12 @@ export const diskMembers: Members = {
   arch: { kind: "text", about: "whose partition types", choices: ["x86-64", "arm64", "riscv64"] },
   seed: { kind: "text", about: "a UUID from which all others and the salt are derived" },
   "sector-size": { kind: "text", about: "512 or 4096, in quotes", choices: ["512", "4096"] },
+  format: {
+    kind: "text",
+    about: "of the file; when it is left out its name says it: .qcow2, .vhd, .tar.gz, else raw",
+    choices: ["raw", "qcow2", "vhd", "gce"],
+  },
+  compress: { kind: "flag", about: "compress the clusters of a qcow2" },
   split: { kind: "text", about: "usr, opt or usr,opt: folders with a file system and a verity tree of their own" },
   var: { kind: "text", about: "size of an empty partition for /var, such as 1G" },
   home: { kind: "text", about: "size of an empty partition for /home" },

@@ -1,12 +1,24 @@
 import type { ByteSource } from "@imgkit/bytes";
 import { createOutput, type OutputFile, openFile, writeFileAtomic } from "@imgkit/bytes/node";
 import type { Tree } from "@imgkit/core";
-import { type DiskDescription, DiskError, type DiskInput, type DiskLayout, detectFileSystem, layoutDisk, readErofs, writeDisk } from "@imgkit/disk";
+import {
+  type ContainerFormat,
+  containerUnits,
+  type DiskDescription,
+  DiskError,
+  type DiskInput,
+  type DiskLayout,
+  detectFileSystem,
+  layoutDisk,
+  readErofs,
+  writeDisk,
+} from "@imgkit/disk";
 import { nativeEngine } from "@imgkit/verity/node";
 import type { Command } from "commander";
 import type { Context } from "../context.ts";
 import { type Digested, digestRanges, digestSource } from "../digest.ts";
 import { type PreparedBoot, prepareBoot } from "../disk/boot.ts";
+import { addContainerOptions, type ContainerFlags, formatOf, outputSource, timeOf, writeDiskAs } from "../disk/container.ts";
 import { diskMap } from "../disk/map.ts";
 import { addBootOptions, addPartitionOptions, layoutOptions, type PartitionOptions } from "../disk/options.ts";
 import { exportRootHash, rootHashSigner } from "../disk/root-hash.ts";
@@ -25,7 +37,7 @@ import { addTreeOptions, type TreeOptions } from "../tree-options.ts";
 import { pacedSource } from "../turns.ts";
 import { createInputs } from "../uki/files.ts";
 
-interface DiskCommandOptions extends TreeOptions, PartitionOptions, OutputOptions, RecordOptions {
+interface DiskCommandOptions extends TreeOptions, PartitionOptions, ContainerFlags, OutputOptions, RecordOptions {
   readonly output: string;
   readonly map?: string;
 }
@@ -36,6 +48,8 @@ Examples:
   $ imgkit disk 'mmdebstrap:bookworm?include=linux-image-cloud-amd64,cryptsetup-bin,busybox-static,systemd-boot-efi' -o disk.raw --epoch 1700000000 --cmdline console=ttyS0
   $ imgkit disk mmdebstrap:bookworm -o disk.raw --epoch 1700000000 --arch arm64 --json
   $ imgkit disk rootfs.tar -o disk.raw --epoch 1700000000 --split usr --var 1G --map disk.map
+  $ imgkit disk rootfs.tar -o disk.qcow2 --compress --epoch 1700000000
+  $ imgkit disk rootfs.tar -o disk.vhd --epoch 1700000000
   $ imgkit disk rootfs.squashfs -o disk.raw --seed 6a4e1c5e-0000-4000-8000-000000000001
   $ imgkit disk rootfs.tar -o disk.raw --epoch 1700000000 --verity-key verity.key --verity-cert verity.pem
   $ systemd-dissect --root-hash=… disk.raw`;
@@ -49,7 +63,7 @@ export function addDisk(program: Command, context: Context): void {
     )
     .argument("<source>", "as for rootfs, or a file-system image")
     .requiredOption("-o, --output <file>", "where to write the disk");
-  addBootOptions(addPartitionOptions(command))
+  addBootOptions(addPartitionOptions(addContainerOptions(command)))
     .option("--map <file>", "write which block of each file system is whose, as JSON")
     .addHelpText("after", examples)
     .action((source: string, options: DiskCommandOptions) => disk(source, options, context));
@@ -77,6 +91,8 @@ async function disk(spec: string, options: DiskCommandOptions, context: Context)
     "--secure-boot-export": options.secureBootExport,
     "--verity-export": options.verityExport,
   });
+  const format = formatOf(options.output, options);
+  const time = timeOf(format, options, io);
   const progress = startProgress(io, "disk", options.progress && !options.quiet);
   const content = await openContent(spec, options, context, progress);
   const signing = createInputs();
@@ -86,19 +102,10 @@ async function disk(spec: string, options: DiskCommandOptions, context: Context)
     prepared = await prepareBoot(content.tree, content.epoch, options);
     const { boot } = prepared;
     const more = { ...(boot === undefined ? {} : { boot }), ...(signRootHash === undefined ? {} : { signRootHash }) };
-    const layout = paced(await layoutDisk(content.input, { ...layoutOptions(options), ...more }));
+    const unit = Math.max(containerUnits[format], 1 << 20);
+    const layout = paced(await layoutDisk(content.input, { ...layoutOptions(options), unit, ...more }));
     checkMap(layout, options);
-    const output = createOutput(options.output);
-    let written: Written;
-    try {
-      const description = await writeDisk(layout, output, { engine: nativeEngine, onProgress: (done, total) => progress.update(done, total) });
-      written = { description, ...(await digests(output, description, options.json === true)) };
-      await exportRootHash(description, options);
-      if (options.map !== undefined) await writeFileAtomic(options.map, diskMap(layout));
-      output.commit();
-    } finally {
-      output.abort();
-    }
+    const written = await writeLayout(layout, options, format, time, progress);
     progress.end();
     if (options.record !== undefined) {
       const outputs = [{ name: options.output, kind: "disk" as const, ...written.whole }];
@@ -111,6 +118,30 @@ async function disk(spec: string, options: DiskCommandOptions, context: Context)
     signing.close();
     content.close();
     progress.end();
+  }
+}
+
+/** Writes the disk, or its container, and the map. */
+async function writeLayout(
+  layout: DiskLayout,
+  options: DiskCommandOptions,
+  format: ContainerFormat,
+  time: number | undefined,
+  progress: Progress,
+): Promise<Written> {
+  const output = createOutput(options.output);
+  try {
+    const description = await writeDisk(layout, output, { engine: nativeEngine, onProgress: (done, total) => progress.update(done, total) });
+    const found = await digests(output, description, { whole: format === "raw", parts: options.json === true });
+    await exportRootHash(description, options);
+    if (options.map !== undefined) await writeFileAtomic(options.map, diskMap(layout));
+    if (found.whole !== undefined) output.commit();
+    // A container's clusters are packed: the disk is made whole beside it first.
+    const disk = outputSource(output, description.size);
+    const whole = found.whole ?? (await writeDiskAs(disk, options.output, format, { compress: options.compress, time }, progress));
+    return { ...found, description, format, whole };
+  } finally {
+    output.abort();
   }
 }
 
@@ -129,21 +160,29 @@ function paced(layout: DiskLayout): DiskLayout {
 
 interface Written extends DiskDigests {
   readonly description: DiskDescription;
+  readonly format: ContainerFormat;
+  readonly whole: Digested;
 }
 
 interface DiskDigests {
-  readonly whole: Digested;
+  /** Of the file, which may be a container of the disk. */
+  readonly whole: Digested | undefined;
   /** In the order of their numbers, when `--json` asks for them. */
   readonly partitions: readonly Digested[];
   /** The unified kernel image. */
   readonly uki: Digested | undefined;
 }
 
-/** The table at the beginning is known last, so the digests are made from what was written: with `parts` also those of what is on it. */
-async function digests(output: OutputFile, { size, partitions, esp }: DiskDescription, parts: boolean): Promise<DiskDigests> {
-  const ranges = [{ offset: 0, size }, ...(parts ? [...partitions, ...(esp === undefined ? [] : [esp])] : [])];
-  const [whole, ...rest] = await digestRanges({ fd: output.fd, path: output.path, size }, ranges);
-  return { whole: whole as Digested, partitions: rest.slice(0, partitions.length), uki: rest[partitions.length] };
+/** The table at the beginning is known last, so the digests are made from what was written: of the whole where that is the output, with `parts` of what is on it. */
+async function digests(
+  output: OutputFile,
+  { size, partitions, esp }: DiskDescription,
+  { whole: isWhole, parts }: { readonly whole: boolean; readonly parts: boolean },
+): Promise<DiskDigests> {
+  const ranges = [...(isWhole ? [{ offset: 0, size }] : []), ...(parts ? [...partitions, ...(esp === undefined ? [] : [esp])] : [])];
+  const found = ranges.length === 0 ? [] : await digestRanges({ fd: output.fd, path: output.path, size }, ranges);
+  const rest = isWhole ? found.slice(1) : found;
+  return { whole: isWhole ? found[0] : undefined, partitions: rest.slice(0, partitions.length), uki: rest[partitions.length] };
 }
 
 async function openContent(spec: string, options: DiskCommandOptions, context: Context, progress: Progress): Promise<Content> {
@@ -188,13 +227,14 @@ async function treeOf(image: ByteSource): Promise<Tree | undefined> {
 
 async function report(content: Content, prepared: PreparedBoot, written: Written, options: DiskCommandOptions, context: Context): Promise<void> {
   const { io } = context;
-  const { description, whole, partitions, uki } = written;
+  const { description, format, whole, partitions, uki } = written;
   if (options.json) {
     const esp = description.esp === undefined ? null : { ...description.esp, ...uki, parts: await prepared.parts() };
     await printJson(io, {
       command: "disk",
       epoch: content.epoch,
       output: { path: options.output, ...whole },
+      container: format,
       ...description,
       esp,
       notes: prepared.note === undefined ? [] : [prepared.note],
@@ -205,7 +245,8 @@ async function report(content: Content, prepared: PreparedBoot, written: Written
   }
   if (options.quiet) return;
   for (const finding of content.report?.findings ?? []) note(io, `warning: ${finding}`);
-  await printLine(io, `${whole.digest}  ${options.output}  (${whole.size} bytes, ${description.fileSystem})`);
+  const container = format === "raw" ? "" : `${format} of a disk of ${description.size} bytes, `;
+  await printLine(io, `${whole.digest}  ${options.output}  (${whole.size} bytes, ${container}${description.fileSystem})`);
   for (const { mountPoint, rootHash } of description.pairs) await printLine(io, `  root hash ${mountPoint === "/" ? "" : `of ${mountPoint} `}${rootHash}`);
   const rows = description.partitions.map((part) => ({ ...part, shown: part.typeName === "linux-generic" ? part.name : part.typeName }));
   const width = Math.max(20, ...rows.map(({ shown }) => shown.length));

@@ -1,8 +1,10 @@
-import { openFile } from "@imgkit/bytes/node";
+import type { ByteSource } from "@imgkit/bytes";
+import type { FileSource } from "@imgkit/bytes/node";
 import { type GptRead, type GptTable, gptUpdate, readGpt, resizeTable, verifyGpt } from "@imgkit/verity";
 import { type Command, Option } from "commander";
 import type { Context } from "../context.ts";
 import { digestPath } from "../digest.ts";
+import { openDiskFile, openRawDisk } from "../disk-file.ts";
 import { CliError, exitCode } from "../errors.ts";
 import { addOperation, attributesOperation, deleteOperation, diskGuidOperation, type Operation, resizeOperation, setOperation } from "../gpt/operations.ts";
 import { tableDocument, tableLines } from "../gpt/text.ts";
@@ -37,9 +39,9 @@ export function addGpt(program: Command, context: Context): void {
     .summary("GUID partition tables: show, verify, edit")
     .description("Shows, verifies and edits the partition table of a disk image or block device, with sectors of 512 or 4096 bytes.");
   const action = (name: string): Command =>
-    addOutputOptions(gpt.command(name).argument("<disk>", "a disk image or block device")).addOption(
-      new Option("--sector-size <bytes>", "of the disk (default: found out by where a header stands)").argParser(parseSectorSize),
-    );
+    addOutputOptions(
+      gpt.command(name).argument("<disk>", name === "edit" ? "a raw disk image or block device" : "a disk image (raw, qcow2, VHD) or block device"),
+    ).addOption(new Option("--sector-size <bytes>", "of the disk (default: found out by where a header stands)").argParser(parseSectorSize));
   action("show")
     .summary("print the table")
     .description("Prints the partition table as sfdisk -l does. Start and End are sectors.")
@@ -54,8 +56,18 @@ export function addGpt(program: Command, context: Context): void {
   addEdit(action("edit"), context);
 }
 
-async function withDisk<T>(path: string, job: (disk: ReturnType<typeof openFile>) => Promise<T>): Promise<T> {
-  const disk = openFile(path);
+async function withDisk<T>(path: string, job: (disk: ByteSource) => Promise<T>): Promise<T> {
+  const { disk, close } = await openDiskFile(path);
+  try {
+    return await job(disk);
+  } finally {
+    close();
+  }
+}
+
+/** For changes: of a disk that is a file by itself. */
+async function withRawDisk<T>(path: string, job: (disk: FileSource) => Promise<T>): Promise<T> {
+  const disk = await openRawDisk(path);
   try {
     return await job(disk);
   } finally {
@@ -154,7 +166,7 @@ async function edit(path: string, operations: readonly Operation[], options: Edi
   checkSideOutputs(output ?? path, { "--record": options.record });
   const inputs = options.record === undefined || dryRun ? [] : [await recorded(path)];
   const progress = startProgress(io, "gpt edit", options.progress && !options.quiet);
-  const { read, table } = await withDisk(path, async (disk) => {
+  const { read, table } = await withRawDisk(path, async (disk) => {
     const found = await readGpt(disk, readOptions(options));
     const wanted = edited(found.table, operations, options);
     // Encoding is what checks the table as a whole, so a dry run encodes as well.

@@ -1,10 +1,10 @@
 import { toHex } from "@imgkit/bytes";
-import { openFile } from "@imgkit/bytes/node";
 import { defaultSeed, deriveVeritySalt, deriveVerityUuid, type GptPartition, type GptTable, partitionTypeName, readGpt } from "@imgkit/verity";
 import { type Stamped, type StampPair, type StampResult, stampDisk } from "@imgkit/verity/node";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Context } from "../context.ts";
 import { digestPath } from "../digest.ts";
+import { openRawDisk } from "../disk-file.ts";
 import { CliError } from "../errors.ts";
 import { parseFields, parseNumber, parseType } from "../gpt/values.ts";
 import { printJson, printLine } from "../io.ts";
@@ -44,7 +44,7 @@ export function addStamp(verity: Command, context: Context): void {
     .description(
       "Builds the hash trees of data partitions, stores each in a verity partition, gives both the UUIDs that announce its root hash, and prints the kernel's options.",
     )
-    .argument("<disk>", "a disk image with a GPT")
+    .argument("<disk>", "a raw disk image with a GPT")
     .option("-o, --output <file>", "write the protected disk there; without it DISK is replaced")
     .option("--pair <data>", "a data partition by number, name or type: DATA[,verity=N][,type=TYPE of a new verity partition]; may be given again", collectPair)
     .option("--uuid <uuid>", "of every superblock (default: derived from the seed)")
@@ -81,7 +81,7 @@ function partitionNamed(table: GptTable, text: string): GptPartition {
 }
 
 async function pairsOf(path: string, wanted: readonly PairText[]): Promise<StampPair[]> {
-  const disk = openFile(path);
+  const disk = await openRawDisk(path);
   try {
     const { table } = await readGpt(disk);
     return wanted.map(({ data, verity, type }) => ({
@@ -100,6 +100,7 @@ async function stamp(path: string, options: StampCommandOptions, context: Contex
   checkSideOutputs(target, { "--record": options.record });
   const params = paramsOf(options, options.salt ?? deriveVeritySalt(options.seed));
   const uuid = options.uuid ?? deriveVerityUuid(options.seed);
+  (await openRawDisk(path)).close();
   const pairs = options.pair === undefined ? undefined : await pairsOf(path, options.pair);
   // Now, for the disk may be replaced.
   const inputs = options.record === undefined ? [] : [await recorded(path)];

@@ -1,6 +1,6 @@
-import { openFile } from "@imgkit/bytes/node";
 import { type DiskFinding, type DiskVerification, type VerifiedPair, verifyDisk } from "@imgkit/disk";
 import { nativeEngine } from "@imgkit/verity/node";
+import { openDiskFile } from "../disk-file.ts";
 import type { Progress } from "../progress.ts";
 import { findingLine } from "../report.ts";
 import { pacedSource } from "../turns.ts";
@@ -23,10 +23,10 @@ export interface SignatureVerdict {
 }
 
 export async function verifyDiskTarget(path: string, options: VerifyOptions, progress: Progress): Promise<Outcome> {
-  const file = openFile(path);
+  const file = await openDiskFile(path);
   try {
     const { rootHash, seed } = options;
-    const disk = await verifyDisk(pacedSource(file), {
+    const disk = await verifyDisk(pacedSource(file.disk), {
       engine: nativeEngine,
       onProgress: (done, total) => progress.update(done, total),
       ...(rootHash === undefined ? {} : { rootHash }),

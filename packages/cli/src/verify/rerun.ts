@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { PassThrough, Writable } from "node:stream";
 import type { Context } from "../context.ts";
 import { type Digested, digestPath } from "../digest.ts";
+import { containerSuffix } from "../disk/container.ts";
 import { CliError } from "../errors.ts";
 import type { RegistryFlags } from "../images/flags.ts";
 import { openImagePlace } from "../images/source.ts";
@@ -43,7 +44,7 @@ export async function rerun(target: Target, path: string, record: ReadRecord, fl
   }
 }
 
-/** The recorded arguments, with everything that is written going to the folder: a later option wins over an earlier one. */
+/** The recorded arguments, with everything that is written going to the folder: a later option wins over an earlier one. A name may have chosen a format. */
 function redirected(record: BuildRecord, path: string, folder: string, again: string): string[] {
   const own = outputs[record.command];
   if (own === undefined || record.arguments[0] !== record.command) {
@@ -58,7 +59,7 @@ function redirected(record: BuildRecord, path: string, folder: string, again: st
   const moved = side.flatMap((option) => [option, join(folder, option.replace(/^-+/, ""))]);
   // The epoch may have come from the environment.
   const epoch = record.epoch === undefined ? [] : ["--epoch", String(record.epoch)];
-  return [...options, ...epoch, "--output", join(folder, "output"), "--record", again, ...moved, ...operands];
+  return [...options, ...epoch, "--output", join(folder, `output${containerSuffix(record.outputs[0]?.name ?? "")}`), "--record", again, ...moved, ...operands];
 }
 
 /** --from FILE.yaml: the one output of the build file that X is, made again. @throws CliError NOT_REBUILT when the build fails now. */
