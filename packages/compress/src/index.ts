@@ -1,3 +1,4 @@
+export { adler32 } from "./adler32.ts";
 export { decompress } from "./decompress.ts";
 export { type Deflate, startDeflate } from "./deflate.ts";
 export { type Compression, detectCompression } from "./detect.ts";

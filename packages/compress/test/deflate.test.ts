@@ -1,7 +1,8 @@
-import { inflateRawSync } from "node:zlib";
+import { deflateSync, inflateRawSync } from "node:zlib";
 import { collect } from "@imgkit/bytes";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { adler32 } from "../src/adler32.ts";
 import { startDeflate } from "../src/deflate.ts";
 import { gzip } from "../src/gzip.ts";
 import { inflateRaw } from "../src/inflate-raw.ts";
@@ -37,4 +38,12 @@ test("inflateRaw gives what is asked for of longer data, and refuses shorter and
   expect(() => inflateRaw(data, 400_001)).toThrow(expect.objectContaining({ code: "TRUNCATED" }));
   expect(() => inflateRaw(data.subarray(0, 100), 400_000)).toThrow(expect.objectContaining({ code: "TRUNCATED" }));
   expect(() => inflateRaw(Uint8Array.of(7), 1)).toThrow(expect.objectContaining({ code: "CORRUPT" }));
+});
+
+test("adler32 ends what zlib wrote", () => {
+  for (const size of [0, 1, 5552, 5553, 100_000]) {
+    for (const bytes of [new Uint8Array(size).fill(255), new Uint8Array(size).map((_, i) => i * 7)]) {
+      expect(adler32(bytes)).toBe(deflateSync(bytes).readUInt32BE(deflateSync(bytes).length - 4));
+    }
+  }
 });
