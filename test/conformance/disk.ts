@@ -1,4 +1,4 @@
-// erofs/1, erofs-lz4/1, fat/1, cpio/1, initrd/1, uki/1, disk/1, qcow2/1, vhd/1 and gce/1.
+// erofs/1, erofs-lz4/1, fat/1, cpio/1, initrd/1, uki/1, disk/1, qcow2/1, vhd/1, vmdk/1 and gce/1.
 
 import { pseudoRandomBytes } from "../../fixtures/src/index.ts";
 import { type ByteSource, collect, decodeBase64, equalBytes, memorySource, toHex } from "../../packages/bytes/src/index.ts";
@@ -12,6 +12,7 @@ import {
   createGce,
   createUki,
   createVhd,
+  createVmdk,
   type DiskOptions,
   type ErofsCompression,
   type FatOptions,
@@ -173,4 +174,10 @@ export const vhd: Format = eachVector<ContainerVector & { readonly uuid: string;
 export const gce: Format = eachVector<ContainerVector & { readonly time: number }>(async ({ disk, time, size, sha256 }, { streams }) => {
   const archive = await collect(createGce(sparseSource(disk), { time, gzip: streams.gzip }));
   return { found: { size: archive.length, sha256: await digestOf(archive) }, expected: { size, sha256 } };
+});
+
+/** The VMDK, as it streams. */
+export const vmdk: Format = eachVector<ContainerVector & { readonly cid: number }>(async ({ disk, cid, size, sha256 }) => {
+  const file = await collect(createVmdk(sparseSource(disk), { cid }));
+  return { found: { size: file.length, sha256: await digestOf(file) }, expected: { size, sha256 } };
 });

@@ -5,7 +5,7 @@ import { portableEngines } from "../../packages/oci/src/index.ts";
 import { createSimdEngine, portableEngine } from "../../packages/verity/src/index.ts";
 import type { Check, Engines, Format, Outcome, VectorFile } from "./check.ts";
 import { gzip, lz4 } from "./compress.ts";
-import { cpio, disk, erofs, erofsLz4, fat, gce, initrd, qcow2, uki, vhd } from "./disk.ts";
+import { cpio, disk, erofs, erofsLz4, fat, gce, initrd, qcow2, uki, vhd, vmdk } from "./disk.ts";
 import { artifact, oci } from "./oci.ts";
 import { authenticode, veritySig } from "./signatures.ts";
 import { lock, mtree, record, tar } from "./trees.ts";
@@ -45,6 +45,7 @@ const others: Readonly<Record<string, Format>> = {
   "record-1.json": record,
   "tar-1.json": tar,
   "vhd-1.json": vhd,
+  "vmdk-1.json": vmdk,
 };
 
 /** Texts of the files of fixtures/vectors, by name. */

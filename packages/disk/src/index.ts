@@ -4,6 +4,7 @@ export { readQcow2 } from "./container/qcow2/reader.ts";
 export { type Qcow2Options, writeQcow2 } from "./container/qcow2/writer.ts";
 export { isVhd, readVhd } from "./container/vhd/reader.ts";
 export { createVhd, type VhdOptions } from "./container/vhd/writer.ts";
+export { createVmdk, type VmdkOptions } from "./container/vmdk/writer.ts";
 export { type ContainerFormat, type ContainerOptions, containerUnits, writeContainer } from "./container/write.ts";
 export { readCpio } from "./cpio/reader.ts";
 export { type CpioArchive, createCpio } from "./cpio/writer.ts";

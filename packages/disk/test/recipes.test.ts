@@ -12,6 +12,7 @@ import { gnuTar135, long, oracle, oracleRoot } from "../../../test/oracle.ts";
 import { createGce, GCE_UNIT } from "../src/container/gce.ts";
 import { writeQcow2 } from "../src/container/qcow2/writer.ts";
 import { createVhd } from "../src/container/vhd/writer.ts";
+import { createVmdk } from "../src/container/vmdk/writer.ts";
 import { type DiskOptions, layoutDisk } from "../src/disk/layout.ts";
 import { writeDisk } from "../src/disk/write.ts";
 import { createErofs } from "../src/erofs/writer.ts";
@@ -90,6 +91,22 @@ describe("the recipes of docs/bytes", () => {
     const printed = shell(recipe("vhd-1.md"), scratch(), { DISK: await rawFile(source), EPOCH: String(epoch), UUID: uuid });
     const ours = await collect(streamSource(createVhd(source, { uuid, time: epoch })));
     expect(printed.split(" ")[0]).toBe(toHex(nativeSha256.hash(ours)));
+  });
+
+  oracle("qemu-img")("vmdk/1: qemu-img takes the same disk out of it", async () => {
+    const source = sparseSource({
+      size: (70 << 20) + 512,
+      runs: [
+        { at: 70_000, length: 300_000, seed: 1 },
+        { at: 65 << 20, length: 70_000, seed: 2, text: true },
+      ],
+    });
+    const folder = scratch();
+    await writeFileAtomic(join(folder, "ours.vmdk"), createVmdk(source, { cid: 1 }));
+    const [found, wanted, ...rest] = shell(recipe("vmdk-1.md"), folder, { DISK: await rawFile(source), FILE: join(folder, "ours.vmdk") })
+      .trimEnd()
+      .split("\n");
+    expect([found, rest]).toEqual([wanted, []]);
   });
 
   // Reading 1 GiB three times is for the long run; the archive is the same of any size.

@@ -62,3 +62,9 @@ export function deriveVerityUuid(seed: string): string {
 export function deriveVhdUuid(diskGuid: string): string {
   return stamped(mac(diskGuid, "vhd-uuid"));
 }
+
+/** The content id that the VMDK of a disk has, 31 bits, from the disk's GUID. */
+export function deriveVmdkCid(diskGuid: string): number {
+  const digest = mac(diskGuid, "vmdk-cid");
+  return new DataView(digest.buffer, digest.byteOffset).getUint32(0) & 0x7fff_ffff;
+}

@@ -10,7 +10,16 @@ export {
   type TreeBuilderOptions,
   type WriteAt,
 } from "./build.ts";
-export { defaultSeed, deriveDiskUuid, deriveFileSystemUuid, derivePartitionUuid, deriveVeritySalt, deriveVerityUuid, deriveVhdUuid } from "./derive.ts";
+export {
+  defaultSeed,
+  deriveDiskUuid,
+  deriveFileSystemUuid,
+  derivePartitionUuid,
+  deriveVeritySalt,
+  deriveVerityUuid,
+  deriveVhdUuid,
+  deriveVmdkCid,
+} from "./derive.ts";
 export {
   type Architecture,
   type ArchitectureTypes,

@@ -25,7 +25,7 @@ Examples:
 export function addConvert(program: Command, context: Context): void {
   const command = program
     .command("convert")
-    .summary("write a disk as qcow2, VHD, raw or for Google's cloud")
+    .summary("write a disk as qcow2, VHD, VMDK, raw or for Google's cloud")
     .description("Reads a disk (raw, qcow2, VHD) and writes the same disk in another form, of which every byte is told by the disk alone.")
     .argument("<in>", "a disk image or block device")
     .argument("<out>", "where to write it")

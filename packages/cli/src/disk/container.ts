@@ -1,7 +1,7 @@
 import { type ByteSource, BytesError } from "@imgkit/bytes";
 import { createOutput, fileDataRanges, type OutputFile, readFully } from "@imgkit/bytes/node";
 import { type ContainerFormat, type ContainerOptions, writeContainer } from "@imgkit/disk";
-import { defaultSeed, deriveVhdUuid, readGpt, VerityError } from "@imgkit/verity";
+import { defaultSeed, deriveVhdUuid, deriveVmdkCid, readGpt, VerityError } from "@imgkit/verity";
 import { type Command, Option } from "commander";
 import { type Digested, digestRanges } from "../digest.ts";
 import { type EpochOptions, epochOf } from "../epoch.ts";
@@ -17,17 +17,15 @@ export interface ContainerFlags {
 }
 
 /** Which format a name asks for. */
-const suffixes: Readonly<Record<string, ContainerFormat>> = { ".qcow2": "qcow2", ".vhd": "vhd", ".tar.gz": "gce" };
+const suffixes: Readonly<Record<string, ContainerFormat>> = { ".qcow2": "qcow2", ".vhd": "vhd", ".vmdk": "vmdk", ".tar.gz": "gce" };
 
 export function addContainerOptions(command: Command): Command {
   return command
     .addOption(
-      new Option("--format <format>", "of the file: raw, qcow2, vhd (Azure), gce (Google); default by its name: .qcow2, .vhd, .tar.gz, else raw").choices([
-        "raw",
-        "qcow2",
-        "vhd",
-        "gce",
-      ]),
+      new Option(
+        "--format <format>",
+        "of the file: raw, qcow2, vhd (Azure), vmdk (VMware), gce (Google); default by its name: .qcow2, .vhd, .vmdk, .tar.gz, else raw",
+      ).choices(["raw", "qcow2", "vhd", "vmdk", "gce"]),
     )
     .option("--compress", "compress the clusters of a qcow2");
 }
@@ -77,6 +75,7 @@ export async function writeDiskAs(
     onProgress: (done, total) => progress.update(done, total),
     ...(time === undefined ? {} : { time }),
     ...(format === "vhd" ? { uuid: deriveVhdUuid(await guidOf(disk)) } : {}),
+    ...(format === "vmdk" ? { cid: deriveVmdkCid(await guidOf(disk)) } : {}),
     ...(format === "gce" ? { gzip: (await import("@imgkit/compress/node")).gzip } : {}),
   };
   const output = createOutput(path);

@@ -8,8 +8,9 @@ import { dataClusters, type OnProgress } from "./clusters.ts";
 import { createGce, GCE_UNIT } from "./gce.ts";
 import { writeQcow2 } from "./qcow2/writer.ts";
 import { createVhd } from "./vhd/writer.ts";
+import { createVmdk } from "./vmdk/writer.ts";
 
-export type ContainerFormat = "raw" | "qcow2" | "vhd" | "gce";
+export type ContainerFormat = "raw" | "qcow2" | "vhd" | "vmdk" | "gce";
 
 export interface ContainerOptions {
   /** Of qcow2: whether clusters are compressed. */
@@ -18,6 +19,8 @@ export interface ContainerOptions {
   readonly time?: number;
   /** Of vhd. */
   readonly uuid?: string;
+  /** Of vmdk, as `VmdkOptions` has it. */
+  readonly cid?: number;
   /** Of gce, as `GceOptions` has it. */
   readonly gzip?: (stream: ByteStream, options: GzipOptions) => AsyncIterable<Uint8Array>;
   /** Called with the bytes of the disk done, and their total. */
@@ -25,7 +28,7 @@ export interface ContainerOptions {
 }
 
 /** What a disk has to be a whole number of, in bytes, for each format. */
-export const containerUnits: Readonly<Record<ContainerFormat, number>> = { raw: 1, qcow2: 512, vhd: 1 << 20, gce: GCE_UNIT };
+export const containerUnits: Readonly<Record<ContainerFormat, number>> = { raw: 1, qcow2: 512, vhd: 1 << 20, vmdk: 512, gce: GCE_UNIT };
 
 const CHUNK = 1 << 16;
 
@@ -48,6 +51,8 @@ export async function writeContainer(
       return writeQcow2(disk, target, options);
     case "vhd":
       return copyData(createVhd(disk, { time: needed(options.time, format, "time"), uuid: needed(options.uuid, format, "uuid") }), target, onProgress);
+    case "vmdk":
+      return copyStream(createVmdk(reporting(disk, onProgress), { cid: needed(options.cid, format, "cid") }), target);
     case "gce":
       return copyStream(createGce(reporting(disk, onProgress), { ...options, time: needed(options.time, format, "time") }), target);
   }
@@ -87,5 +92,6 @@ function reporting(source: ByteSource, onProgress: OnProgress | undefined): Byte
       onProgress(end, source.size);
       return source.read(start, end);
     },
+    ...(source.dataRanges === undefined ? {} : { dataRanges: source.dataRanges.bind(source) }),
   };
 }
