@@ -1,9 +1,9 @@
 import { fromHex } from "@imgkit/bytes";
-import { openFile } from "@imgkit/bytes/node";
 import { type DiskFindingCode, type VerifiedPair, verifyDisk } from "@imgkit/disk";
 import { type DiskSignature, nativeEngine, signDisk } from "@imgkit/verity/node";
 import type { Context } from "../context.ts";
 import { digestPath } from "../digest.ts";
+import { openRawDisk } from "../disk-file.ts";
 import { exitCode } from "../errors.ts";
 import { note, printJson, printLine } from "../io.ts";
 import { signerDocument } from "../keys.ts";
@@ -74,7 +74,7 @@ export async function verifiedPairs(command: string, path: string, options: Into
   const { io } = context;
   const { rootHash } = options;
   const progress = startProgress(io, command, options.progress && !options.quiet);
-  const file = openFile(path);
+  const file = await openRawDisk(path);
   try {
     const result = await verifyDisk(pacedSource(file), {
       engine: nativeEngine,
