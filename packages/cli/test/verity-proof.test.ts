@@ -78,6 +78,10 @@ describe("a file of a disk", () => {
     expect(made).toMatchObject({ contentSize: 4 << 20 });
     expect(made.size).toBeUndefined();
     expect(fs.readFileSync(out).equals(pseudoRandomBytes(3, 4 << 20))).toBe(true);
+    const record = scratch.at("proof.record.json");
+    await proofJson(disk, "--file", "usr/lib/large", "-o", proofFile, "--content", out, "--record", record);
+    const recorded = JSON.parse(fs.readFileSync(record, "utf8"));
+    expect(recorded).toMatchObject({ command: "verity proof", inputs: [{ name: disk }], outputs: [{ name: proofFile }, { name: out, size: 300_000 }] });
     const changed = fs.readFileSync(disk);
     const place = changed.indexOf(pseudoRandomBytes(3, 4096));
     changed[place] = (changed[place] ?? 0) ^ 1;
@@ -189,6 +193,8 @@ describe("data and tree of veritysetup", () => {
     [["proof", disk, "--block", "x"], /number of a data block/],
     [["proof", disk, "--range", "5"], /OFFSET\+SIZE/],
     [["proof", disk, "--file", "a", "--content", "-", "-o", "-"], /both want standard output/],
+    [["proof", disk, "--file", "a", "-o", proofFile, "--record", proofFile], /same file/],
+    [["proof", "http://127.0.0.1:1/", "--block", "0", "--record", proofFile], /digest of the whole source/],
     [["proof", disk, "--file", "none"], /no such path/],
     [["proof", disk, "--file", "etc"], /not a regular file/],
     [["proof", disk, "--block", "999999999"], /no data block/],

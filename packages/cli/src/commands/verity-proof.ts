@@ -3,17 +3,19 @@ import { openErofsFile, proveFile } from "@imgkit/disk";
 import { blocksOfRanges, encodeProof, makeProof, type Proof, verifiedSource } from "@imgkit/verity";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Context } from "../context.ts";
+import { digestPath } from "../digest.ts";
 import { CliError } from "../errors.ts";
 import { note, printJson, printLine } from "../io.ts";
-import { addOutputOptions, type OutputOptions } from "../options.ts";
-import { claimStandardOutput, outputName, writeOutput } from "../outputs.ts";
+import { addOutputOptions, addRecordOption, type OutputOptions, type RecordOptions } from "../options.ts";
+import { checkSideOutputs, claimStandardOutput, outputName, writeOutput } from "../outputs.ts";
 import { startProgress } from "../progress.ts";
-import { openProofSource, type ProofSource, pathWithin } from "../proof/source.ts";
+import { isUrl, openProofSource, type ProofSource, pathWithin } from "../proof/source.ts";
 import { addProofVerify } from "../proof/verify.ts";
+import { type RecordedFile, writeRecord } from "../record.ts";
 import { collectRange, integer } from "../verity-options.ts";
 import { rootHashOf } from "../verity-tree.ts";
 
-interface ProofOptions extends OutputOptions {
+interface ProofOptions extends OutputOptions, RecordOptions {
   readonly file?: string;
   readonly block?: readonly number[];
   readonly range?: readonly ByteRange[];
@@ -55,6 +57,7 @@ export function addProof(verity: Command, context: Context): void {
     .option("--content <file>", "where the proven bytes go; - for standard output")
     .addHelpText("after", help)
     .action((source: string, hash: string | undefined, options: ProofOptions) => proof(source, hash, options, context));
+  addRecordOption(command);
   addProofVerify(command, context);
 }
 
@@ -75,16 +78,37 @@ async function proof(x: string, hash: string | undefined, options: ProofOptions,
   if (output !== undefined) claimStandardOutput("the proof", output, options, context);
   if (content !== undefined) claimStandardOutput("the content", content, options, context);
   const rootHash = options.rootHash === undefined && rootHashFile === undefined ? undefined : rootHashOf(options.rootHash, options);
+  checkRecord(x, hash, output, content, options);
   const source = await openProofSource(x, hash, { rootHash, hashOffset: options.hashOffset, path: file }, io);
   try {
     const path = file === undefined ? undefined : pathWithin(source.mountPoint, file);
     const wanted = { path, blocks: [...block, ...blocksOfRanges(range, source.pair.layout.dataBlockSize)] };
     const progress = startProgress(io, "verity proof", options.progress && !options.quiet);
     const made = await run(source, wanted, { output, content }, context, (done, total) => progress.update(done, total)).finally(() => progress.end());
+    if (options.record !== undefined) await record(options.record, [x, hash], [output, content], context);
     await tell(x, hash, source, made, { ...options, output, content }, context);
   } finally {
     source.close();
   }
+}
+
+/** @throws CliError USAGE when there is no digest to be recorded, or the record would overwrite an output. */
+function checkRecord(x: string, hash: string | undefined, output: string | undefined, content: string | undefined, options: ProofOptions): void {
+  if (content !== undefined && content !== "-") checkSideOutputs(content, { "--record": options.record, ...(output === "-" ? {} : { "-o": output }) });
+  if (output !== undefined && output !== "-") checkSideOutputs(output, { "--record": options.record });
+  if (options.record === undefined) return;
+  const remote = [x, hash].find((one) => one !== undefined && isUrl(one));
+  if (remote === undefined) return;
+  throw new CliError("USAGE", "a record needs the digest of the whole source, which is not fetched", { path: remote, hint: "Leave --record out." });
+}
+
+async function record(path: string, sources: readonly (string | undefined)[], outputs: readonly (string | undefined)[], { argv }: Context): Promise<void> {
+  const digested = async (names: readonly (string | undefined)[]): Promise<RecordedFile[]> => {
+    const out: RecordedFile[] = [];
+    for (const name of names) if (name !== undefined && name !== "-") out.push({ name, kind: "file", ...(await digestPath(name)) });
+    return out;
+  };
+  await writeRecord(path, { command: "verity proof", arguments: argv, epoch: undefined, inputs: await digested(sources), outputs: await digested(outputs) });
 }
 
 interface Made {

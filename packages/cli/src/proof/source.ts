@@ -34,8 +34,12 @@ interface Opened {
   readonly close: () => void;
 }
 
+export function isUrl(x: string): boolean {
+  return /^https?:\/\//.test(x);
+}
+
 async function open(x: string, { env, signal }: Io): Promise<Opened> {
-  if (!/^https?:\/\//.test(x)) {
+  if (!isUrl(x)) {
     const file = openFile(x);
     return { source: pacedSource(file), close: () => file.close() };
   }
