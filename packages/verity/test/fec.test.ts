@@ -176,13 +176,29 @@ describe("repair", () => {
 
   test("bad blocks anywhere beside a bad block of the tree, one less than the roots in all, are repaired", async () => {
     const made = await make(700, 9);
+    const { rounds } = made.fec;
+    const [data, hash] = [made.data.slice(), made.hash.slice()];
+    const spoil = (block: number): void => void data.fill(0x22, block * 512, (block + 1) * 512);
+    // Block 10 of the lowest level, and one of the sixteen below it, so that it cannot be made anew.
+    const offset = (made.tree.levels[0]?.offset ?? 0) + 10 * 512;
+    hash.fill(0x11, offset, offset + 512);
+    const round = (made.tree.dataBlocks + (offset - made.tree.treeOffset) / 512) % rounds;
+    spoil([160, 161].find((block) => block % rounds !== round) ?? 0);
+    // Seven blocks of its round.
+    for (const column of [0, 20, 77, 100, 101, 150, 160]) spoil(column * rounds + round);
+    const good = await repaired(made, data, hash, made.parity);
+    expect(good.repair).toMatchObject({ ok: true, repaired: { data: 8, tree: 1 } });
+    expectSame(good, made);
+  });
+
+  test("a block of the tree is made anew from what is below it, where its round has too many bad blocks", async () => {
+    const made = await make(700, 2);
     const top = made.tree.dataBlocks % made.fec.rounds;
     const [data, hash] = [made.data.slice(), made.hash.slice()];
     hash.fill(0x11, made.tree.treeOffset, made.tree.treeOffset + 512);
-    // Seven blocks of the round that the top of the tree is in.
-    for (const column of [0, 20, 77, 100, 101, 150, 160]) data.fill(0x22, (column * made.fec.rounds + top) * 512, (column * made.fec.rounds + top + 1) * 512);
+    for (const column of [3, 50]) data.fill(0x22, (column * made.fec.rounds + top) * 512, (column * made.fec.rounds + top + 1) * 512);
     const good = await repaired(made, data, hash, made.parity);
-    expect(good.repair).toMatchObject({ ok: true, repaired: { data: 7, tree: 1 } });
+    expect(good.repair).toMatchObject({ ok: true, repaired: { data: 2, tree: 1 } });
     expectSame(good, made);
   });
 

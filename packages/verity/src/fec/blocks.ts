@@ -82,6 +82,20 @@ export class MessageBlocks {
     return { expected: this.#expected, found: this.#digest };
   }
 
+  /** A block of the tree made anew from the digests of the blocks below it, as far as these are there. */
+  async rebuilt({ level, block }: Place): Promise<Uint8Array> {
+    const { levels, digestsPerBlock, digestStride, hashBlockSize } = this.tree;
+    const bytes = new Uint8Array(hashBlockSize);
+    const below = new Uint8Array(hashBlockSize);
+    const children = Math.min(digestsPerBlock, (levels[level]?.digests ?? 0) - block * digestsPerBlock);
+    for (let i = 0; i < children; i++) {
+      const child = this.numberOf({ level: level - 1, block: block * digestsPerBlock + i });
+      await this.#message.readInto(below, child * hashBlockSize);
+      this.#hasher.hash(below, 0, 1, bytes, i * digestStride, 0);
+    }
+    return bytes;
+  }
+
   /** What is known of a block when every level above `proven` has been looked at. */
   async verdict(number: number, bytes: Uint8Array, proven: number): Promise<Verdict> {
     const place = this.placeOf(number);

@@ -70,7 +70,8 @@ export async function repairVerity(
   };
   const rounds = new RoundRepair(message, await Columns.create(message, fec.blockSize), blocks, parity, write);
   const list = new FindingList(options.maxFindings ?? 10_000);
-  for (let level = tree.levels.length - 1; level >= -1; level--) await repairLevel(level, { message, blocks, rounds, list, onProgress: options.onProgress });
+  for (let level = tree.levels.length - 1; level >= -1; level--)
+    await repairLevel(level, { message, blocks, rounds, list, write, onProgress: options.onProgress });
   const findings = list.result();
   return { ok: findings.length === 0 && !list.overflow, repaired, findings, complete: !list.overflow };
 }
@@ -80,11 +81,12 @@ interface Work {
   readonly blocks: MessageBlocks;
   readonly rounds: RoundRepair;
   readonly list: FindingList;
+  readonly write: (number: number, bytes: Uint8Array) => Promise<void>;
   readonly onProgress: RepairOptions["onProgress"];
 }
 
 /** Looks at all blocks of a level, −1 for the data, when the levels above have been repaired or given up. */
-async function repairLevel(level: number, { message, blocks, rounds, list, onProgress }: Work): Promise<void> {
+async function repairLevel(level: number, { message, blocks, rounds, list, write, onProgress }: Work): Promise<void> {
   const { tree } = blocks;
   const { blockSize } = message.layout;
   const at = tree.levels[level];
@@ -101,6 +103,12 @@ async function repairLevel(level: number, { message, blocks, rounds, list, onPro
     const certain = parent === undefined || !blocks.lost.has(parent);
     let good = await blocks.matches(place, bytes);
     const round = number % message.layout.rounds;
+    if (!good && certain && level >= 0) {
+      // Where all below is as it was, the block follows from it, however much else is bad in its round.
+      const rebuilt = await blocks.rebuilt(place);
+      good = await blocks.matches(place, rebuilt);
+      if (good) await write(number, rebuilt);
+    }
     if (!good && certain && !failed.has(round)) {
       if (!(await rounds.repair(round, level))) failed.add(round);
       await read();
