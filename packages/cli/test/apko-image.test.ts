@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { realData, withRealData } from "../../../test/apk-data.ts";
 import { oracle } from "../../../test/oracle.ts";
 import { entry, indexFile, makeApk, makeSigner, type Signer, signed } from "../../apk/test/support.ts";
-import { epoch, expectFailure, here, imgkit, json, Scratch } from "./cli.ts";
+import { epoch, expectFailure, here, imgkit, json, type Result, Scratch } from "./cli.ts";
 
 const scratch = new Scratch("apko-image");
 afterAll(() => scratch.remove());
@@ -49,7 +49,10 @@ function repository(folder: string, packages: readonly Package[], archs: readonl
   }
 }
 
-beforeAll(() => {
+/** What `image` says of the image for all machines, all:v1. */
+let whole: Result;
+
+beforeAll(async () => {
   signer = makeSigner("test.rsa.pub");
   scratch.write("test.rsa.pub", signer.pem);
   repository("repo", [
@@ -66,6 +69,7 @@ beforeAll(() => {
   scratch.write("extra/motd", "hello");
   write("image.yaml");
   write("layered.yaml", "layering: {strategy: origin, budget: 2}\n");
+  whole = await here(["image", spec("image.yaml"), ...epoch, "-o", oci("all:v1"), "--annotation", "more=1", "--json"]);
 });
 
 /** A configuration beside the repository, with absolute paths: tests run where they like. */
@@ -84,7 +88,7 @@ const digestOf = (stdout: Buffer): string => stdout.toString().split(" ")[0] ?? 
 
 describe("several architectures", () => {
   test("are one index: in the order of their names, with the configuration's annotations; each image is the one that is made alone", async () => {
-    const made = json(await here(["image", spec("image.yaml"), ...epoch, "-o", oci("all:v1"), "--annotation", "more=1", "--json"]));
+    const made = json(whole);
     expect(made.images.map(({ platform }: { platform: object }) => platform)).toEqual([
       { architecture: "amd64", os: "linux" },
       { architecture: "arm", os: "linux", variant: "v7" },
@@ -213,6 +217,20 @@ describe("layering", () => {
     expect(after.slice(0, 2)).toEqual(before.slice(0, 2));
     expect(after[2]).not.toBe(before[2]);
     fs.writeFileSync(scratch.at("layered.yaml"), config);
+  });
+
+  test("is verified from the configuration, layer by layer; a layer that is another is named, and so is another number of them", async () => {
+    await build("layered.yaml");
+    const verify = (...args: string[]) => here(["verify", oci("layered.yaml-oci"), "--from", spec("layered.yaml"), "--platform", "linux/amd64", ...args]);
+    expect(json(await verify("--json")).recomputed.from.map(({ ok }: { ok: boolean }) => ok)).toEqual([true, true, true]);
+    await build("layered.yaml", "--add", `etc/motd=${scratch.at("extra/motd")}`);
+    expect(json(await verify("--json"), 1).recomputed.from.map(({ ok }: { ok: boolean }) => ok)).toEqual([true, true, false]);
+    await build("image.yaml");
+    expectFailure(
+      await here(["verify", oci("image.yaml-oci"), "--from", spec("layered.yaml"), "--platform", "linux/amd64"]),
+      2,
+      /expected 1 layer, found 3, of apko:/,
+    );
   });
 
   test("options cut otherwise, or are refused when they leave nothing of it", async () => {

@@ -7,6 +7,7 @@ import type { Context } from "../context.ts";
 import { digestSource } from "../digest.ts";
 import { epochOf } from "../epoch.ts";
 import { CliError } from "../errors.ts";
+import { type LayerTree, partsOf } from "../images/parts.ts";
 import { loadPlacedImage, openImagePlace } from "../images/source.ts";
 import type { Io } from "../io.ts";
 import type { Target } from "../kind.ts";
@@ -30,12 +31,18 @@ interface Claim {
 export async function rebuild(target: Target, from: readonly string[], options: VerifyOptions, context: Context, progress: Progress): Promise<Outcome> {
   const { claims, epoch, epochFrom } = await claimsOf(target, from, options, context);
   const made: (Claim & RecomputedLayer)[] = [];
-  for (const claim of claims) {
-    const source = await prepareSource(claim.source, options, epoch, context.io, progress);
+  const onProgress = (bytes: number): void => progress.update(bytes);
+  for (const [i, spec] of from.entries()) {
+    const source = await prepareSource(spec, options, epoch, context.io, progress);
     try {
-      const tar = () => pacedStream(writeTar(source.tree, { epoch, onProgress: (bytes) => progress.update(bytes) }));
-      const { diffId, ...result } = await recomputeLayer(tar, claim, nodeEngines);
-      made.push({ ...claim, ...result, diffId });
+      const own = from.length === 1 ? claims : claims.slice(i, i + 1);
+      const parts = await partsOf(source.tree, { times: options.times }, epoch, source.layersOf);
+      if (parts.length !== own.length) throw otherCount(target.path, `${own.length} ${own.length === 1 ? "layer" : "layers"}`, `${parts.length}, of ${spec}`);
+      for (const [k, claim] of own.entries()) {
+        const { tree, epoch: time } = parts[k] as LayerTree;
+        const { diffId, ...result } = await recomputeLayer(() => pacedStream(writeTar(tree, { epoch: time, onProgress })), claim, nodeEngines);
+        made.push({ ...claim, ...result, diffId });
+      }
     } finally {
       source.close();
     }
@@ -77,10 +84,18 @@ async function claimsOf(target: Target, from: readonly string[], options: Verify
   const place = await openImagePlace(path, options, io);
   const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
   const { manifest, config } = await loadPlacedImage(place, platform).finally(() => place.close());
-  expectSources(path, from, manifest.layers.length, "one source for each layer, the lowest first");
+  const [only, ...others] = from;
+  // A configuration may say itself what its layers are.
+  const several = others.length === 0 && only?.startsWith("apko:") === true;
+  if (!several) expectSources(path, from, manifest.layers.length, "one source for each layer, the lowest first");
   const claims = manifest.layers.map(({ digest, mediaType }, i) => {
     const diffId = config.rootfs.diff_ids[i];
-    return { source: from[i] ?? "", digest, compression: layerCompression(mediaType) ?? "none", ...(diffId === undefined ? {} : { diffId }) };
+    return {
+      source: (several ? only : from[i]) ?? "",
+      digest,
+      compression: layerCompression(mediaType) ?? "none",
+      ...(diffId === undefined ? {} : { diffId }),
+    };
   });
   const created = typeof config.created === "string" ? parseTime(config.created) : undefined;
   const given = options.epoch !== undefined || created === undefined;
@@ -100,13 +115,11 @@ async function tarClaim({ path }: Target, from: readonly string[], options: Veri
 }
 
 function expectSources(path: string, from: readonly string[], count: number, expected: string): void {
-  if (from.length === count) return;
-  throw new CliError("USAGE", "another number of sources than there is to recompute", {
-    path,
-    field: "--from",
-    expected: `${count}: ${expected}`,
-    found: String(from.length),
-  });
+  if (from.length !== count) throw otherCount(path, `${count}: ${expected}`, String(from.length));
+}
+
+function otherCount(path: string, expected: string, found: string): CliError {
+  return new CliError("USAGE", "another number of sources than there is to recompute", { path, field: "--from", expected, found });
 }
 
 function tarCompression(found: Compression, path: string): LayerCompression {
