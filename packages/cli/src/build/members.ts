@@ -75,6 +75,7 @@ export const diskMembers: Members = {
     choices: ["raw", "qcow2", "vhd", "gce"],
   },
   compress: { kind: "flag", about: "compress the clusters of a qcow2" },
+  compression: { kind: "text", about: "of the file systems' files", choices: ["none", "lz4"] },
   split: { kind: "text", about: "usr, opt or usr,opt: folders with a file system and a verity tree of their own" },
   var: { kind: "text", about: "size of an empty partition for /var, such as 1G" },
   home: { kind: "text", about: "size of an empty partition for /home" },

@@ -22,6 +22,7 @@ import { addContainerOptions, type ContainerFlags, formatOf, outputSource, timeO
 import { diskMap } from "../disk/map.ts";
 import { addBootOptions, addPartitionOptions, layoutOptions, type PartitionOptions } from "../disk/options.ts";
 import { exportRootHash, rootHashSigner } from "../disk/root-hash.ts";
+import { createSpools } from "../disk/spools.ts";
 import { epochOf } from "../epoch.ts";
 import { CliError } from "../errors.ts";
 import { isFileSystemImage } from "../file-system.ts";
@@ -50,6 +51,7 @@ Examples:
   $ imgkit disk rootfs.tar -o disk.raw --epoch 1700000000 --split usr --var 1G --map disk.map
   $ imgkit disk rootfs.tar -o disk.qcow2 --compress --epoch 1700000000
   $ imgkit disk rootfs.tar -o disk.vhd --epoch 1700000000
+  $ imgkit disk rootfs.tar -o disk.raw --epoch 1700000000 --compression lz4
   $ imgkit disk rootfs.squashfs -o disk.raw --seed 6a4e1c5e-0000-4000-8000-000000000001
   $ imgkit disk rootfs.tar -o disk.raw --epoch 1700000000 --verity-key verity.key --verity-cert verity.pem
   $ systemd-dissect --root-hash=… disk.raw`;
@@ -96,6 +98,7 @@ async function disk(spec: string, options: DiskCommandOptions, context: Context)
   const progress = startProgress(io, "disk", options.progress && !options.quiet);
   const content = await openContent(spec, options, context, progress);
   const signing = createInputs();
+  const spools = createSpools(io.temporary);
   let prepared: PreparedBoot | undefined;
   try {
     const signRootHash = rootHashSigner(options, signing);
@@ -103,7 +106,7 @@ async function disk(spec: string, options: DiskCommandOptions, context: Context)
     const { boot } = prepared;
     const more = { ...(boot === undefined ? {} : { boot }), ...(signRootHash === undefined ? {} : { signRootHash }) };
     const unit = Math.max(containerUnits[format], 1 << 20);
-    const layout = paced(await layoutDisk(content.input, { ...layoutOptions(options), unit, ...more }));
+    const layout = paced(await layoutDisk(content.input, { ...layoutOptions(options), unit, spool: spools.spool, ...more }));
     checkMap(layout, options);
     const written = await writeLayout(layout, options, format, time, progress);
     progress.end();
@@ -114,6 +117,7 @@ async function disk(spec: string, options: DiskCommandOptions, context: Context)
     }
     await report(content, prepared, written, options, context);
   } finally {
+    spools.close();
     prepared?.close();
     signing.close();
     content.close();
@@ -215,7 +219,7 @@ async function openContent(spec: string, options: DiskCommandOptions, context: C
   };
 }
 
-/** What a ready image has that could boot; undefined for one that is not read here (a compressed one), which is taken all the same. */
+/** What a ready image has that could boot; undefined for one that is not read here (with packed tails, say), which is taken all the same. */
 async function treeOf(image: ByteSource): Promise<Tree | undefined> {
   try {
     return await readErofs(image);

@@ -1,4 +1,4 @@
-import type { DiskOptions as LayoutOptions, SplitFolder } from "@imgkit/disk";
+import type { ErofsCompression, DiskOptions as LayoutOptions, SplitFolder } from "@imgkit/disk";
 import type { Architecture } from "@imgkit/verity";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseAmount } from "../gpt/values.ts";
@@ -38,6 +38,7 @@ export interface BootOptions extends SecureBootOptions {
 export interface PartitionOptions extends BootOptions, VeritySignOptions {
   readonly seed?: string;
   readonly sectorSize: 512 | 4096;
+  readonly compression: ErofsCompression;
   readonly split?: readonly SplitFolder[];
   readonly var?: number;
   readonly home?: number;
@@ -50,6 +51,7 @@ export function addPartitionOptions(command: Command): Command {
     .option("--seed <uuid>", "derive all UUIDs and the salt from this, as systemd-repart does (default: a fixed seed, and the disk's UUID from the root hash)")
     .addOption(new Option("--arch <name>", "whose partition types and stub").choices(["x86-64", "arm64", "riscv64"]).default("x86-64"))
     .addOption(new Option("--sector-size <bytes>", "of the disk").argParser(parseSectorSize).default(512))
+    .addOption(new Option("--compression <name>", "of the file systems' files: none, or lz4").choices(["none", "lz4"]).default("none"))
     .option("--split <folders>", "give usr, opt or both (usr,opt) a file system and a verity tree of their own", parseSplit)
     .option("--var <size>", "an empty partition for /var, such as 1G: systemd formats and mounts it at boot", parseSize)
     .option("--home <size>", "the same for /home", parseSize)
@@ -90,7 +92,7 @@ function parseSplit(text: string): readonly SplitFolder[] {
   return folders as readonly SplitFolder[];
 }
 
-export function layoutOptions({ arch, sectorSize, seed, split, var: varSize, home }: PartitionOptions): LayoutOptions {
+export function layoutOptions({ arch, sectorSize, compression, seed, split, var: varSize, home }: PartitionOptions): LayoutOptions {
   const empty = { ...(varSize === undefined ? {} : { var: varSize }), ...(home === undefined ? {} : { home }) };
-  return { arch, sectorSize, empty, ...(seed === undefined ? {} : { seed }), ...(split === undefined ? {} : { split }) };
+  return { arch, sectorSize, compression, empty, ...(seed === undefined ? {} : { seed }), ...(split === undefined ? {} : { split }) };
 }

@@ -23,7 +23,7 @@ import {
   verityLayout,
 } from "@imgkit/verity";
 import { alignUp } from "../erofs/format.ts";
-import { createErofs } from "../erofs/writer.ts";
+import { createErofs, type ErofsCompression, type ErofsOptions } from "../erofs/writer.ts";
 import { DiskError } from "../errors.ts";
 import { type DiskBoot, type EspPlan, planEsp } from "./esp.ts";
 import { detectFileSystem, type FileSystemKind } from "./file-system.ts";
@@ -48,6 +48,10 @@ export interface DiskOptions {
   readonly sectorSize?: 512 | 4096;
   /** What the disk's size is a whole number of, in bytes, a multiple of MiB: more than the default, 1 MiB, for a cloud that wants whole GiB. */
   readonly unit?: number;
+  /** Compresses the files of the file systems. Default `none`; not for ready images. */
+  readonly compression?: ErofsCompression;
+  /** Keeps what is compressed until the disk is written: see `ErofsOptions`. Called once for each file system. */
+  readonly spool?: ErofsOptions["spool"];
   /** Folders of the tree that get a file system and a verity tree of their own. Default none; not for ready images. */
   readonly split?: readonly SplitFolder[];
   /** What the disk boots with. Default nothing: a disk without an EFI system partition. */
@@ -100,17 +104,17 @@ const backupSize = (sectorSize: number): number => 128 * 128 + sectorSize;
 
 /**
  * Lays a disk out.
- * @throws DiskError as `createErofs`, `detectFileSystem` and `planEsp`; BAD_OPTION for a split or a size that cannot be; DISK_LIMIT when it
+ * @throws DiskError as `createErofs`, `detectFileSystem` and `planEsp`; BAD_OPTION for a split, a size or a compression that cannot be; DISK_LIMIT when it
  * would pass 2^53 − 1 bytes. BytesError BAD_GUID for a bad seed.
  */
 export async function layoutDisk(input: DiskInput, options: DiskOptions): Promise<DiskLayout> {
-  const { arch, seed, sectorSize = 512, unit = MIB, split = [], boot, signRootHash } = options;
+  const { arch, seed, sectorSize = 512, unit = MIB, boot, signRootHash } = options;
   if (!Number.isSafeInteger(unit) || unit <= 0 || unit % MIB !== 0)
     throw new DiskError("BAD_OPTION", "not a unit of a disk's size", { field: "unit", expected: "whole MiB, in bytes", found: `${unit}` });
   const types = pairTypes(arch);
   const identifiers = deriveIdentifiers(seed);
   const sizes = emptySizes(options);
-  const contents = await fileSystemsOf(input, split, sizes, seed, types);
+  const contents = await fileSystemsOf(input, options, sizes, types);
   const esp = boot === undefined ? undefined : await planEsp(boot, { arch, seed, sectorSize, mountPoints: contents.map((one) => one.mountPoint) });
   let end = MIB;
   const take = (size: number): DiskRange => {
@@ -144,13 +148,14 @@ function emptySizes({ empty = {} }: DiskOptions): (readonly [name: EmptyPartitio
 
 async function fileSystemsOf(
   input: DiskInput,
-  split: readonly SplitFolder[],
+  { split = [], seed, compression = "none", spool }: DiskOptions,
   empty: readonly (readonly [name: EmptyPartition, size: number])[],
-  seed: string | undefined,
   types: ReturnType<typeof pairTypes>,
 ): Promise<Pick<DiskPair, "mountPoint" | "fileSystem" | "types">[]> {
   if ("image" in input) {
     if (split.length > 0) throw new DiskError("BAD_OPTION", "a ready image cannot be split", { field: "split", expected: "none", found: split.join(",") });
+    if (compression !== "none")
+      throw new DiskError("BAD_OPTION", "a ready image is not compressed", { field: "compression", expected: "none", found: compression });
     const { kind } = await detectFileSystem(input.image);
     return [{ mountPoint: "/", fileSystem: { kind, source: input.image }, types: types.root }];
   }
@@ -159,7 +164,7 @@ async function fileSystemsOf(
   const out: Pick<DiskPair, "mountPoint" | "fileSystem" | "types">[] = [];
   for (const { folder, tree } of splitTree(await mountEmpty(input.tree, mounts, epoch), split)) {
     const own = types[folder ?? "root"];
-    const source = await createErofs(tree, { epoch, uuid: deriveUuids(seed, own.data).fileSystem });
+    const source = await createErofs(tree, { epoch, uuid: deriveUuids(seed, own.data).fileSystem, compression, ...(spool === undefined ? {} : { spool }) });
     out.push({ mountPoint: folder === undefined ? "/" : `/${folder}`, fileSystem: { kind: "erofs", source }, types: own });
   }
   return out;
