@@ -3,13 +3,16 @@
 import { BytesError, type ErrorFacts } from "./errors.ts";
 import { type ByteSource, checkRange } from "./source.ts";
 
+/** `AbortSignal`, where the types know one: these are to need no others. */
+type HttpSignal = typeof globalThis extends { readonly AbortSignal: { readonly prototype: infer Signal } } ? Signal : { readonly aborted: boolean };
+
 /** What is asked for. The platforms' `fetch` takes it. */
 export interface HttpInit {
   readonly method: "GET";
   readonly headers: Readonly<Record<string, string>>;
   /** Where redirects are not followed by `fetch`, they are followed here. */
   readonly redirect: "follow";
-  readonly signal: AbortSignal;
+  readonly signal: HttpSignal;
 }
 
 /** The part of a `Response` that is used. */
@@ -21,7 +24,7 @@ export interface HttpResponse {
 
 export interface HttpSourceOptions {
   readonly fetch: (url: string, init: HttpInit) => Promise<HttpResponse>;
-  readonly signal?: AbortSignal;
+  readonly signal?: HttpSignal;
   /** Awaited before an attempt is repeated, with the number of attempts made: 1 or 2. Default: no wait. */
   readonly pause?: (attempt: number) => Promise<void>;
 }

@@ -1,6 +1,6 @@
 // Where parity stands: in a file of its own, behind the tree in the hash file, or behind the data.
 
-import { type BigIntStats, closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, realpathSync, statSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, realpathSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { createOutput, readError, statPath } from "@imgkit/bytes/node";
 import { copyOutside } from "../copy.node.ts";
@@ -61,6 +61,14 @@ export function placeParity(fec: FecFile, tree: VerityLayout, dataPath: string, 
   return { path, offset, layout, shares: inHash ? "hash" : inData ? "data" : "nothing" };
 }
 
+/** What tells two files apart, as `statSync` has it. These types are to need no others. */
+interface FileIdentity {
+  readonly dev: bigint;
+  readonly ino: bigint;
+  readonly rdev: bigint;
+  isBlockDevice(): boolean;
+}
+
 /** Whether two paths lead to one file, which need not exist yet. */
 export function isSamePath(a: string, b: string): boolean {
   const [first, second] = [a, b].map((path) => (statPath(path) === undefined ? undefined : statSync(path, { bigint: true })));
@@ -68,7 +76,7 @@ export function isSamePath(a: string, b: string): boolean {
   return first === undefined && second === undefined && placeOf(a) === placeOf(b);
 }
 
-export function isSameFile(a: BigIntStats, b: BigIntStats): boolean {
+export function isSameFile(a: FileIdentity, b: FileIdentity): boolean {
   if (a.isBlockDevice() && b.isBlockDevice()) return a.rdev === b.rdev;
   return a.dev === b.dev && a.ino === b.ino;
 }
