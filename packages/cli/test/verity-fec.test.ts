@@ -226,6 +226,9 @@ describe("repair", () => {
   test("misuse is named", async () => {
     expectFailure(await verity("repair", data, hash, root, "-o", scratch.at("x")), 2, /there is no parity to repair with/);
     expectFailure(await verity("repair", data, hash, root, ...parity, "-o", scratch.at("x"), "--hash-output", scratch.at("x")), 2, /same file/);
+    expectFailure(await verity("repair", data, hash, root, ...parity, "-o", hash), 2, /would replace another file that is needed/);
+    expectFailure(await verity("repair", data, hash, root, ...parity, "-o", fec), 2, /would replace another file that is needed/);
+    expectFailure(await verity("repair", data, hash, root, ...parity, "-o", scratch.at("x"), "--hash-output", data), 2, /would replace another file/);
     expectFailure(await verity("repair", data, hash, root.slice(2), ...parity, "-o", scratch.at("x")), 2, /wrong length/);
     expectFailure(await verity("repair", data, hash, root, "--fec-device", scratch.at("no"), "-o", scratch.at("x")), 2, /no such file/);
     expect(fs.existsSync(scratch.at("x"))).toBe(false);

@@ -82,6 +82,9 @@ export async function repairVerityFiles(
 ): Promise<RepairedFiles> {
   const shared = isSamePath(dataPath, hashPath);
   checkOutputs(options, shared);
+  // An output may replace what it is the repaired form of, and nothing else that is read.
+  checkReplaced(options.output, shared ? [] : [hashPath], fec.path, dataPath);
+  if (options.hashOutput !== undefined) checkReplaced(options.hashOutput, [dataPath], fec.path, hashPath);
   return withOutputs(async (create) =>
     withFiles([dataPath, hashPath, fec.path], async ([data, hash, parity]) => {
       const tree = await layoutOfFiles(data, hash, options);
@@ -111,6 +114,12 @@ function checkOutputs({ output, hashOutput }: RepairFilesOptions, shared: boolea
   if (shared)
     throw new VerityError("OVERLAP", "the tree is in the data's file, and so in the output", { path: hashOutput, hint: "Leave the hash output out." });
   if (isSamePath(output, hashOutput)) throw new VerityError("OVERLAP", "both outputs are one file", { path: output, hint: "Give two names." });
+}
+
+function checkReplaced(output: string, others: readonly string[], parity: string, own: string): void {
+  const inputs = isSamePath(parity, own) ? others : [...others, parity];
+  if (!inputs.some((path) => isSamePath(output, path))) return;
+  throw new VerityError("OVERLAP", "the output would replace another file that is needed", { path: output, hint: "Give another name." });
 }
 
 type Create = (path: string, from: FileSource, least: number) => Promise<OutputFile>;
