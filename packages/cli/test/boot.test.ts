@@ -83,6 +83,21 @@ longBoot(
 );
 
 longBoot(
+  "a compressed qcow2 boots",
+  async () => {
+    fs.writeFileSync(scratch.at("init-qcow2"), firstProgram("/usr/bin/perl"), { mode: 0o755 });
+    const disk = scratch.at("disk.qcow2");
+    const source = [await debianTar("bookworm-boot", packages), "--add", `usr/sbin/init=${scratch.at("init-qcow2")}`, ...unneeded];
+    const made = json(await here(["disk", ...source, ...epoch, "--cmdline", "console=ttyS0 panic=-1", "--compress", "--json", "-o", disk]));
+    expect(made.container).toBe("qcow2");
+    const { log } = await boot(disk, { seconds: 300, format: "qcow2" });
+    expect(log).toContain(`root hash ${made.rootHash}`);
+    expect(log).toMatch(/^BOOTED-AND-READ\r?$/m);
+  },
+  1_200_000,
+);
+
+longBoot(
   "with Secure Boot on, the firmware starts the kernel image that --secure-boot-key signed, and no other",
   async () => {
     fs.writeFileSync(scratch.at("init-signed"), firstProgram("/usr/bin/perl"), { mode: 0o755 });

@@ -19,6 +19,8 @@ export interface Booted {
 export interface MachineOptions {
   /** Bytes of a logical sector of the disk. Default 512. */
   readonly sectorSize?: 512 | 4096;
+  /** What the disk stands in, as qemu calls it. Default raw. */
+  readonly format?: "raw" | "qcow2";
   /** Seconds until it is stopped. */
   readonly seconds: number;
   /** Secure Boot is on, and the firmware trusts Debian's snakeoil certificate. */
@@ -36,14 +38,14 @@ export async function boot(disk: string, options: MachineOptions): Promise<Boote
   return ended || options.until?.test(log) || log.includes("Run /init") ? first : bootOnce(disk, options);
 }
 
-async function bootOnce(disk: string, { sectorSize = 512, seconds, keep = false, secure = false, until }: MachineOptions): Promise<Booted> {
+async function bootOnce(disk: string, { sectorSize = 512, format = "raw", seconds, keep = false, secure = false, until }: MachineOptions): Promise<Booted> {
   const variables = `${disk}.vars`;
   fs.copyFileSync(`${firmware}/OVMF_VARS_4M${secure ? ".snakeoil" : ""}.fd`, variables);
   const words = [
     ...["-machine", secure ? "q35,smm=on" : "q35", ...(secure ? ["-global", "driver=cfi.pflash01,property=secure,value=on"] : [])],
     ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "1024"],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot", "-nic", "none"],
-    ...["-drive", `file=${disk},if=none,id=disk,format=raw,snapshot=${keep ? "off" : "on"}`],
+    ...["-drive", `file=${disk},if=none,id=disk,format=${format},snapshot=${keep ? "off" : "on"}`],
     ...["-device", `virtio-blk-pci,drive=disk,logical_block_size=${sectorSize},physical_block_size=${sectorSize}`],
     ...["-drive", `if=pflash,format=raw,unit=0,readonly=on,file=${firmware}/OVMF_CODE_4M${secure ? ".secboot" : ""}.fd`],
     ...["-drive", `if=pflash,format=raw,unit=1,file=${variables}`],
