@@ -218,6 +218,7 @@ describe("the table of members", () => {
     "--mtree",
     "--map",
     "--secure-boot-export",
+    "--verity-export",
     "--tar-form",
   ];
   // What the file says once, for every step.

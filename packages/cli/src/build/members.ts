@@ -88,6 +88,10 @@ export const diskMembers: Members = {
   "secure-boot-passphrase-file": { kind: "path", about: "the passphrase of the key, on the first line" },
   "secure-boot-cert": { kind: "path", about: "the key's certificate" },
   "secure-boot-signature": { kind: "path", about: "a signature that was made elsewhere, of what --secure-boot-export wrote" },
+  "verity-key": { kind: "path", about: "an RSA key that signs the root hashes" },
+  "verity-passphrase-file": { kind: "path", about: "the passphrase of that key, on the first line" },
+  "verity-cert": { kind: "path", about: "that key's certificate" },
+  "verity-signature": { kind: "path", about: "a signature of the root hash that was made elsewhere, of what --verity-export wrote" },
   "esp-size": { kind: "text", about: "of the EFI system partition, such as 64M" },
 };
 
