@@ -4,7 +4,7 @@ import { exitCode, failureOf } from "./errors.ts";
 import { type Io, note, printJson } from "./io.ts";
 import { version } from "./version.ts";
 
-type Adder = (program: Command, context: Context) => void;
+type Adder = (program: Command, context: Context) => void | Promise<void>;
 
 /** The commands in the order in which help names them. Each is loaded when it is asked for: most of a short run is the loading of code. */
 const commands: Readonly<Record<string, () => Promise<Adder>>> = {
@@ -46,7 +46,7 @@ export async function makeProgram(context: Context, name?: string): Promise<Comm
     .showHelpAfterError("(add --help for help)")
     .exitOverride()
     .configureOutput({ writeOut: (text) => context.io.stdout.write(text), writeErr: () => undefined });
-  for (const load of wantedCommands(name)) (await load())(program, context);
+  for (const load of wantedCommands(name)) await (await load())(program, context);
   for (const command of program.commands) inheritSettings(program, command);
   return program;
 }

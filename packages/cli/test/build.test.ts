@@ -232,7 +232,7 @@ describe("the table of members", () => {
     ["disk", [...named(diskMembers), ...named(treeMembers), "--platform"]],
     ["rootfs", [...named(treeMembers), ...ofTheSource]],
   ])("says every option of imgkit %s, and only those", async (name, members) => {
-    const command = (await makeProgram({} as never)).commands.find((one) => one.name() === name) as Command;
+    const command = (await makeProgram({ argv: [] } as never)).commands.find((one) => one.name() === name) as Command;
     const options = command.options.map(({ long }) => long ?? "").filter((long) => ![...ofTheRun, ...ofTheLock, ...ofRegistries].includes(long));
     expect([...members].sort()).toEqual(options.sort());
   });

@@ -16,10 +16,6 @@ import { paramsOf } from "../verity-options.ts";
 import { addSignatureFileOptions, anchorOf, type SignatureFileOptions, verifySignatureFile } from "../verity-sign/verify.ts";
 import { addHashOptions, blocksOf, type HashOptions, placeOfTree, rootHashOf } from "../verity-tree.ts";
 import { addFecOptions, addRepair, type FecOptions, fecDocument, fecOf, parityLines, verifyParity } from "./verity-fec.ts";
-import { addProof } from "./verity-proof.ts";
-import { addReroot } from "./verity-reroot.ts";
-import { addVeritySign } from "./verity-sign.ts";
-import { addStamp } from "./verity-stamp.ts";
 
 // veritysetup's actions, flags and printed lines (veritysetup 2.6), with imgkit's exit codes. What veritysetup draws at random
 // (salt and UUID) comes from a seed here, a fixed one when none is given.
@@ -31,7 +27,18 @@ interface FormatOptions extends HashOptions, FecOptions, RecordOptions {
 
 interface VerifyOptions extends HashOptions, FecOptions, SignatureFileOptions {}
 
-export function addVerity(program: Command, context: Context): void {
+/** The actions that are known without loading the others, which takes as long as hashing 10 MB. */
+const own = new Set(["format", "verify", "dump", "root", "repair"]);
+
+/** The others, in the order in which help names them. */
+const others: readonly (() => Promise<(verity: Command, context: Context) => void>)[] = [
+  async () => (await import("./verity-reroot.ts")).addReroot,
+  async () => (await import("./verity-proof.ts")).addProof,
+  async () => (await import("./verity-stamp.ts")).addStamp,
+  async () => (await import("./verity-sign.ts")).addVeritySign,
+];
+
+export async function addVerity(program: Command, context: Context): Promise<void> {
   const verity = program
     .command("verity")
     .summary("dm-verity trees, with veritysetup's flags and output")
@@ -69,10 +76,9 @@ export function addVerity(program: Command, context: Context): void {
     .addHelpText("after", "\nExample:\n  $ imgkit verity root root.erofs --salt -")
     .action((data: string, options: FormatOptions) => root(data, options, context));
   addRepair(verity, context);
-  addReroot(verity, context);
-  addProof(verity, context);
-  addStamp(verity, context);
-  addVeritySign(verity, context);
+  const [command, name = ""] = context.argv;
+  if (command === "verity" && own.has(name)) return;
+  for (const load of others) (await load())(verity, context);
 }
 
 const verifyExamples = `
