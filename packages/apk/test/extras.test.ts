@@ -104,7 +104,7 @@ describe("certificates", () => {
     await expect(build(["java", "bundle"], { certificates })).rejects.toThrow(
       expect.objectContaining({ code: "UNSUPPORTED", message: expect.stringMatching(/etc\/ssl\/certs\/java\/cacerts/) }),
     );
-    expect((await build(["java"], { certificates: {} })).tree.get("etc/ssl/certs/java/cacerts")).toBeDefined();
+    expect((await build(["java"], { certificates: {} })).tree.get("etc/ssl/certs/java/cacerts")).toMatchObject({ type: "file" });
   });
 });
 
