@@ -49,8 +49,12 @@ for (const [signal, number] of [
   });
 }
 
-// A run that never ends leaves Node with nothing to wait for: not a success.
-process.exitCode = exitCode.system;
+// A run that never ends leaves Node with nothing to wait for: not a success. Not said before, for commander asks for the code that stands.
+let ended = false;
+process.on("exit", (code) => {
+  if (!ended && code === 0) process.exitCode = exitCode.system;
+});
 void run(process.argv.slice(2), io).then((code) => {
+  ended = true;
   process.exitCode = code;
 });

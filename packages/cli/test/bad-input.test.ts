@@ -123,6 +123,15 @@ describe("wrong usage is exit code 2 and one line that names the cause", () => {
     await fails(["rootfs", source, "-o", "out.tar", ...epoch, "--frobnicate"], 2, /unknown option '--frobnicate'/, real);
   });
 
+  test.each([[["help"]], [["help", "rootfs"]], [["verity", "help", "format"]], [["gpt", "show", "--help"]]])(
+    "help that was asked for is no failure: %j",
+    async (args) => {
+      const { code, stdout, stderr } = await imgkit(args);
+      expect([code, stderr]).toEqual([0, ""]);
+      expect(stdout.toString()).toMatch(/^Usage: imgkit/);
+    },
+  );
+
   test("nothing at all prints the help to standard error", async () => {
     const result = await imgkit([]);
     expect(result).toMatchObject({ code: 2, stderr: expect.stringMatching(/^Usage: imgkit /) });
